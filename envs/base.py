@@ -1,0 +1,182 @@
+"""What every world is: a batch of N worlds behind Gymnasium's VectorEnv, without auto-reset.
+
+`step` returns the true successor of every world, also of those that ended; the caller resets them
+with `reset(options={"reset_mask": mask})`. `info["feat"]` [N, F] float32 describes the returned
+observations in task space; `info["unstable"]` [N] bool marks worlds whose physics diverged in
+this step: they come back truncated, with their last good observation and zero reward, and the
+transition must not be learned from.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import gymnasium
+import numpy as np
+from gymnasium.utils import seeding
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space
+from numpy.typing import NDArray
+
+from rl.types import State, WorldSpec
+
+Array = NDArray[Any]
+
+
+class World(VectorEnv[Array, Array, Array]):
+    """Base of all worlds. A subclass states its feats and fills the five hooks at the bottom.
+
+    `reset(seed=s)` seeds world i with s + i, as Gymnasium's vector environments do; every world
+    draws from its own generator, so a world's course does not depend on its neighbours.
+    """
+
+    feat_names: ClassVar[tuple[str, ...]]
+    feat_units: ClassVar[tuple[str, ...]]
+    motion: ClassVar[tuple[str, ...]] = ()
+    plane: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        num_envs: int,
+        observation_space: gymnasium.Space[Any],
+        action_space: gymnasium.Space[Any],
+        max_episode_steps: int,
+        render_fps: int = 25,
+        render_mode: str | None = None,
+    ) -> None:
+        self.name = name
+        self.num_envs = num_envs
+        self.max_episode_steps = max_episode_steps
+        self.render_mode = render_mode
+        self.single_observation_space = observation_space
+        self.single_action_space = action_space
+        self.observation_space = batch_space(observation_space, num_envs)
+        self.action_space = batch_space(action_space, num_envs)
+        self.metadata = {
+            "autoreset_mode": AutoresetMode.DISABLED,
+            "render_modes": ["rgb_array"],
+            "render_fps": render_fps,
+        }
+        self.unstable = 0  # worlds ended by a physics divergence since construction
+        self._age: NDArray[np.int64] = np.zeros(num_envs, np.int64)
+        self._ended: NDArray[np.bool_] = np.ones(num_envs, np.bool_)  # must be reset before a step
+        self._rngs: list[np.random.Generator] = []
+
+    @property
+    def world_spec(self) -> WorldSpec:
+        """Sizes and names, for learners."""
+        space = self.single_action_space
+        discrete = isinstance(space, gymnasium.spaces.Discrete)
+        return WorldSpec(
+            name=self.name,
+            obs_dim=int(np.prod(self.single_observation_space.shape or ())),
+            act_dim=int(space.n) if discrete else int(np.prod(space.shape or ())),  # type: ignore[attr-defined]
+            discrete=discrete,
+            feat_names=self.feat_names,
+            feat_units=self.feat_units,
+            motion=self.motion,
+            plane=self.plane,
+            max_episode_steps=self.max_episode_steps,
+        )
+
+    def reset(
+        self, *, seed: int | list[int] | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Array, dict[str, Any]]:
+        """Start new episodes in all worlds, or in those of `options["reset_mask"]` [N] bool.
+
+        Returns the observations and feats of all N worlds.
+        """
+        if seed is not None or not self._rngs:
+            seeds = [None] * self.num_envs if seed is None else seed
+            if isinstance(seeds, int):
+                seeds = [seeds + i for i in range(self.num_envs)]
+            self._rngs = [seeding.np_random(s)[0] for s in seeds]
+        mask = np.ones(self.num_envs, np.bool_)
+        if options is not None and "reset_mask" in options:
+            mask = np.asarray(options["reset_mask"], np.bool_)
+            if mask.shape != (self.num_envs,):
+                raise ValueError(f"reset_mask has shape {mask.shape}, want ({self.num_envs},)")
+        ids = np.flatnonzero(mask)
+        if len(ids):
+            self._begin(ids)
+            self._age[ids] = 0
+            self._ended[ids] = False
+        return self._observe(), {"feat": self._feat()}
+
+    def step(self, actions: Array) -> tuple[Array, Array, Array, Array, dict[str, Any]]:
+        """Advance all worlds by one action each, [N, A] inside the action space or [N] integers."""
+        if self._ended.any():
+            raise RuntimeError(
+                f"worlds {np.flatnonzero(self._ended)[:8].tolist()} have ended: "
+                'reset them first, with options={"reset_mask": mask}'
+            )
+        rew, terminated, unstable = self._advance(actions)
+        self._age += 1
+        truncated = (self._age >= self.max_episode_steps) & ~terminated
+        if unstable.any():
+            self.unstable += int(unstable.sum())
+            terminated = terminated & ~unstable
+            truncated = truncated | unstable
+            rew = np.where(unstable, 0.0, rew)
+        self._ended = terminated | truncated
+        info = {"feat": self._feat(), "unstable": unstable}
+        return self._observe(), rew, terminated, truncated, info
+
+    def render(self) -> tuple[Array, ...] | None:  # type: ignore[override]
+        """One frame of every world, if built with render_mode="rgb_array"."""
+        if self.render_mode != "rgb_array":
+            return None
+        return tuple(self.draw(row, 480, 480) for row in self.snapshot())
+
+    def state_dict(self) -> State:
+        """The complete state of every world: a loaded copy continues bit for bit."""
+        return {
+            "age": self._age.copy(),
+            "ended": self._ended.copy(),
+            "unstable": self.unstable,
+            "rngs": [rng.bit_generator.state for rng in self._rngs],
+            "world": self._save(),
+        }
+
+    def load_state_dict(self, state: State) -> None:
+        """Undo `state_dict`."""
+        self._age = np.array(state["age"], np.int64)
+        self._ended = np.array(state["ended"], np.bool_)
+        self.unstable = int(state["unstable"])
+        self._rngs = [np.random.Generator(np.random.PCG64(0)) for _ in state["rngs"]]
+        for rng, saved in zip(self._rngs, state["rngs"], strict=True):
+            rng.bit_generator.state = saved
+        self._load(state["world"])
+
+    # The hooks. `ids` are the worlds that start a new episode, drawn from `self._rngs[i]`.
+
+    def _begin(self, ids: NDArray[np.int64]) -> None:
+        raise NotImplementedError
+
+    def _advance(self, act: Array) -> tuple[Array, Array, Array]:
+        """Move on; return reward [N] float64, terminated [N] bool, unstable [N] bool."""
+        raise NotImplementedError
+
+    def _observe(self) -> Array:
+        """The observations [N, O], a fresh array."""
+        raise NotImplementedError
+
+    def _feat(self) -> Array:
+        """The task-space features [N, F] float32, a fresh array."""
+        raise NotImplementedError
+
+    def _save(self) -> State:
+        raise NotImplementedError
+
+    def _load(self, state: State) -> None:
+        raise NotImplementedError
+
+    def snapshot(self) -> Array:
+        """What `draw` needs to know of each world, [N, S]: cheap to keep for a whole episode."""
+        raise NotImplementedError
+
+    def draw(self, row: Array, width: int, height: int) -> NDArray[np.uint8]:
+        """A picture [height, width, 3] of one row of `snapshot()`."""
+        raise NotImplementedError

@@ -1,0 +1,1 @@
+"""What knows about disks, commands and people, and nothing about reinforcement learning."""

@@ -1,0 +1,1 @@
+"""Reinforcement learning: the vocabulary, learners and what they share. Imports torch and numpy."""

@@ -1,0 +1,1 @@
+"""Skill methods, one file each: what z is, and the reward it earns. Imports rl."""
