@@ -1,0 +1,51 @@
+"""Running mean and spread of vectors, frozen after enough of them have been seen."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class Normalizer(nn.Module):
+    """Maps [..., D] to zero mean and unit spread, clipped to +-10.
+
+    Statistics grow until `steps` vectors were seen and then stay: a replayed transition keeps its
+    meaning, and skills that wander off do not squeeze the rest together.
+    """
+
+    mean: Tensor
+    var: Tensor
+    count: Tensor
+
+    def __init__(self, width: int, steps: int) -> None:
+        super().__init__()
+        self.steps = steps
+        self.register_buffer("mean", torch.zeros(width))
+        self.register_buffer("var", torch.ones(width))
+        self.register_buffer("count", torch.zeros((), dtype=torch.int64))
+        self._left = steps  # a mirror of the count that needs no device read
+
+    @torch.no_grad()
+    def observe(self, x: Tensor) -> None:
+        """Take [..., D] into account, unless frozen."""
+        if self._left <= 0:
+            return
+        x = x.reshape(-1, x.shape[-1])
+        n, total = len(x), self.steps - self._left + len(x)
+        delta = x.mean(0) - self.mean
+        spread = x.var(0, unbiased=False)
+        weight = n / total
+        self.var.mul_(1 - weight).add_(spread * weight + delta.square() * weight * (1 - weight))
+        if total == n:
+            self.var.copy_(spread)
+        self.mean.add_(delta * weight)
+        self.count.fill_(total)
+        self._left -= n
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalised [..., D]."""
+        return ((x - self.mean) * (self.var + 1e-6).rsqrt()).clamp(-10, 10)
+
+    def _load_from_state_dict(self, *args: object, **kwargs: object) -> None:
+        super()._load_from_state_dict(*args, **kwargs)  # type: ignore[arg-type]
+        self._left = self.steps - int(self.count)

@@ -1,0 +1,132 @@
+"""What a policy says: squashed and plain Gaussians, categoricals.
+
+A `Choice` is a policy's answer for a batch of observations. For critics it offers `atoms`: actions
+[S, B, A], their weights [S, B] and log-probabilities [S, B], such that an expectation over the
+policy is the weighted sum over S. A Gaussian offers one reparameterised sample, a categorical all
+of its actions, so that a learner written with atoms needs no case for either.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Protocol
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+_LOG_SQRT_2PI = 0.5 * math.log(2 * math.pi)
+
+
+class Choice(Protocol):
+    """The distribution over actions of a policy at a batch of observations."""
+
+    def sample(self, generator: torch.Generator) -> Tensor:
+        """Actions [..., A], without gradient."""
+        ...
+
+    def mode(self) -> Tensor:
+        """The most likely actions [..., A]."""
+        ...
+
+    def log_prob(self, act: Tensor) -> Tensor:
+        """Log-probability [...] of actions [..., A]."""
+        ...
+
+    def entropy(self) -> Tensor:
+        """Entropy [...] in nats (of the unsquashed Gaussian, if squashed)."""
+        ...
+
+    def atoms(self, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        """Actions [S, B, A], weights [S, B], log-probabilities [S, B], with gradient."""
+        ...
+
+
+class SquashedGaussian:
+    """tanh of a diagonal Gaussian; head [..., 2A] holds the mean and the raw log-spread.
+
+    The log-spread is mapped into [-5, 2] by tanh, as in Yarats & Kostrikov's SAC.
+    """
+
+    head_per_act = 2
+
+    def __init__(self, head: Tensor) -> None:
+        self.mean, raw = head.chunk(2, -1)
+        self.log_std = 3.5 * torch.tanh(raw) - 1.5
+
+    def sample(self, generator: torch.Generator) -> Tensor:
+        noise = torch.randn(self.mean.shape, generator=generator, device=self.mean.device)
+        return torch.tanh(self.mean + self.log_std.exp() * noise)
+
+    def mode(self) -> Tensor:
+        return torch.tanh(self.mean)
+
+    def atoms(self, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        noise = torch.randn(self.mean.shape, generator=generator, device=self.mean.device)
+        u = torch.addcmul(self.mean, self.log_std.exp(), noise)
+        # log (1 - tanh(u)^2) = 2 (log 2 - u - softplus(-2u)), which does not overflow
+        squash = 2 * (math.log(2) - u - F.softplus(-2 * u))
+        log_prob = -(0.5 * noise.square() + self.log_std + squash + _LOG_SQRT_2PI).sum(-1)
+        return torch.tanh(u)[None], torch.ones_like(log_prob)[None], log_prob[None]
+
+    def log_prob(self, act: Tensor) -> Tensor:
+        u = torch.atanh(act.clamp(-1 + 1e-6, 1 - 1e-6))
+        noise = (u - self.mean) * (-self.log_std).exp()
+        squash = 2 * (math.log(2) - u - F.softplus(-2 * u))
+        return -(0.5 * noise.square() + self.log_std + squash + _LOG_SQRT_2PI).sum(-1)
+
+    def entropy(self) -> Tensor:
+        return (self.log_std + 0.5 + _LOG_SQRT_2PI).sum(-1)
+
+
+class Gaussian:
+    """A diagonal Gaussian with a log-spread that does not depend on obs; for on-policy learners."""
+
+    head_per_act = 1
+
+    def __init__(self, head: Tensor, log_std: Tensor) -> None:
+        self.mean = head
+        self.log_std = log_std.expand_as(head)
+
+    def sample(self, generator: torch.Generator) -> Tensor:
+        noise = torch.randn(self.mean.shape, generator=generator, device=self.mean.device)
+        return self.mean + self.log_std.exp() * noise
+
+    def mode(self) -> Tensor:
+        return self.mean
+
+    def log_prob(self, act: Tensor) -> Tensor:
+        noise = (act - self.mean) * (-self.log_std).exp()
+        return -(0.5 * noise.square() + self.log_std + _LOG_SQRT_2PI).sum(-1)
+
+    def entropy(self) -> Tensor:
+        return (self.log_std + 0.5 + _LOG_SQRT_2PI).sum(-1)
+
+
+class Categorical:
+    """One of A actions, one-hot [..., A]; head [..., A] holds the logits."""
+
+    head_per_act = 1
+
+    def __init__(self, head: Tensor) -> None:
+        self.log_p = F.log_softmax(head, -1)
+
+    def sample(self, generator: torch.Generator) -> Tensor:
+        p = self.log_p.exp()
+        flat = torch.multinomial(p.reshape(-1, p.shape[-1]), 1, generator=generator)
+        return F.one_hot(flat.reshape(p.shape[:-1]), p.shape[-1]).to(p.dtype)
+
+    def mode(self) -> Tensor:
+        return F.one_hot(self.log_p.argmax(-1), self.log_p.shape[-1]).to(self.log_p.dtype)
+
+    def log_prob(self, act: Tensor) -> Tensor:
+        return (self.log_p * act).sum(-1)
+
+    def entropy(self) -> Tensor:
+        return -(self.log_p.exp() * self.log_p).sum(-1)
+
+    def atoms(self, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        num = self.log_p.shape[-1]
+        every = torch.eye(num, device=self.log_p.device)
+        act = every[:, None, :].expand(num, len(self.log_p), num)
+        return act, self.log_p.exp().T, self.log_p.T
