@@ -3,13 +3,14 @@
 `step` returns the true successor of every world, also of those that ended; the caller resets them
 with `reset(options={"reset_mask": mask})`. `info["feat"]` [N, F] float32 describes the returned
 observations in task space; `info["unstable"]` [N] bool marks worlds whose physics diverged in
-this step: they come back truncated, with their last good observation and zero reward, and the
-transition must not be learned from.
+this step: they come back truncated, with their last good observation and feats and zero reward,
+and the transition must not be learned from.
 """
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from collections.abc import Sequence
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -21,6 +22,24 @@ from numpy.typing import NDArray
 from rl.types import State, WorldSpec
 
 Array = NDArray[Any]
+_WORD = (1 << 64) - 1
+
+
+def _pack(rng: np.random.Generator) -> list[int]:
+    """A PCG64 generator as six 64-bit words."""
+    state = rng.bit_generator.state
+    place, stream = state["state"]["state"], state["state"]["inc"]
+    halves = [place >> 64, place & _WORD, stream >> 64, stream & _WORD]
+    return [*halves, state["has_uint32"], state["uinteger"]]
+
+
+def _unpack(words: Array) -> np.random.Generator:
+    """Undo `_pack`."""
+    a, b, c, d, has, left = (int(w) for w in words)
+    bits = np.random.PCG64(0)
+    place = {"state": a << 64 | b, "inc": c << 64 | d}
+    bits.state = {"bit_generator": "PCG64", "state": place, "has_uint32": has, "uinteger": left}
+    return np.random.Generator(bits)
 
 
 class World(VectorEnv[Array, Array, Array]):
@@ -30,10 +49,10 @@ class World(VectorEnv[Array, Array, Array]):
     draws from its own generator, so a world's course does not depend on its neighbours.
     """
 
-    feat_names: ClassVar[tuple[str, ...]]
-    feat_units: ClassVar[tuple[str, ...]]
-    motion: ClassVar[tuple[str, ...]] = ()
-    plane: ClassVar[tuple[str, ...]] = ()
+    feat_names: tuple[str, ...]
+    feat_units: tuple[str, ...]
+    motion: tuple[str, ...] = ()
+    plane: tuple[str, ...] = ()
 
     def __init__(
         self,
@@ -63,6 +82,7 @@ class World(VectorEnv[Array, Array, Array]):
         self._age: NDArray[np.int64] = np.zeros(num_envs, np.int64)
         self._ended: NDArray[np.bool_] = np.ones(num_envs, np.bool_)  # must be reset before a step
         self._rngs: list[np.random.Generator] = []
+        self._seen: tuple[Array, Array] | None = None  # the last observations and feats returned
 
     @property
     def world_spec(self) -> WorldSpec:
@@ -86,24 +106,22 @@ class World(VectorEnv[Array, Array, Array]):
     ) -> tuple[Array, dict[str, Any]]:
         """Start new episodes in all worlds, or in those of `options["reset_mask"]` [N] bool.
 
-        Returns the observations and feats of all N worlds.
+        Returns the observations and feats of all N worlds. A seed reseeds only the worlds that
+        are reset; None leaves their generators where they are.
         """
-        if seed is not None or not self._rngs:
-            seeds = [None] * self.num_envs if seed is None else seed
-            if isinstance(seeds, int):
-                seeds = [seeds + i for i in range(self.num_envs)]
-            self._rngs = [seeding.np_random(s)[0] for s in seeds]
         mask = np.ones(self.num_envs, np.bool_)
         if options is not None and "reset_mask" in options:
             mask = np.asarray(options["reset_mask"], np.bool_)
             if mask.shape != (self.num_envs,):
                 raise ValueError(f"reset_mask has shape {mask.shape}, want ({self.num_envs},)")
         ids = np.flatnonzero(mask)
+        self._reseed(ids, seed)
         if len(ids):
             self._begin(ids)
             self._age[ids] = 0
             self._ended[ids] = False
-        return self._observe(), {"feat": self._feat()}
+        obs, feat = self._see(~mask)
+        return obs, {"feat": feat}
 
     def step(self, actions: Array) -> tuple[Array, Array, Array, Array, dict[str, Any]]:
         """Advance all worlds by one action each, [N, A] inside the action space or [N] integers."""
@@ -121,8 +139,29 @@ class World(VectorEnv[Array, Array, Array]):
             truncated = truncated | unstable
             rew = np.where(unstable, 0.0, rew)
         self._ended = terminated | truncated
-        info = {"feat": self._feat(), "unstable": unstable}
-        return self._observe(), rew, terminated, truncated, info
+        obs, feat = self._see(unstable)
+        return obs, rew, terminated, truncated, {"feat": feat, "unstable": unstable}
+
+    def _reseed(self, ids: NDArray[np.int64], seed: int | Sequence[int | None] | None) -> None:
+        if not self._rngs:
+            self._rngs = [seeding.np_random(None)[0] for _ in range(self.num_envs)]
+        if isinstance(seed, int | np.integer):
+            seed = [int(seed) + i for i in range(self.num_envs)]
+        if seed is None:
+            return
+        if len(seed) != self.num_envs:
+            raise ValueError(f"{len(seed)} seeds for {self.num_envs} worlds: give one each, or one")
+        for i in ids:
+            if seed[i] is not None:
+                self._rngs[i] = seeding.np_random(seed[i])[0]
+
+    def _see(self, keep: NDArray[np.bool_]) -> tuple[Array, Array]:
+        """Observations and feats of now; the rows of `keep` stay as they were last returned."""
+        obs, feat = self._observe(), self._feat()
+        if self._seen is not None and keep.any():
+            obs[keep], feat[keep] = self._seen[0][keep], self._seen[1][keep]
+        self._seen = obs.copy(), feat.copy()  # the caller may write into what it was given
+        return obs, feat
 
     def render(self) -> tuple[Array, ...] | None:  # type: ignore[override]
         """One frame of every world, if built with render_mode="rgb_array"."""
@@ -132,22 +171,29 @@ class World(VectorEnv[Array, Array, Array]):
 
     def state_dict(self) -> State:
         """The complete state of every world: a loaded copy continues bit for bit."""
+        seen = None if self._seen is None else {"obs": self._seen[0], "feat": self._seen[1]}
         return {
             "age": self._age.copy(),
             "ended": self._ended.copy(),
             "unstable": self.unstable,
-            "rngs": [rng.bit_generator.state for rng in self._rngs],
+            "rngs": np.array([_pack(r) for r in self._rngs], np.uint64).reshape(-1, 6).view(np.int64),
+            "seen": seen,
             "world": self._save(),
         }
 
     def load_state_dict(self, state: State) -> None:
-        """Undo `state_dict`."""
+        """Undo `state_dict`. Raises ValueError if it is the state of another number of worlds."""
+        if len(state["age"]) != self.num_envs:
+            raise ValueError(
+                f"this is the state of {len(state['age'])} worlds, not of {self.num_envs}: "
+                f"build the world with num_envs={len(state['age'])}"
+            )
         self._age = np.array(state["age"], np.int64)
         self._ended = np.array(state["ended"], np.bool_)
         self.unstable = int(state["unstable"])
-        self._rngs = [np.random.Generator(np.random.PCG64(0)) for _ in state["rngs"]]
-        for rng, saved in zip(self._rngs, state["rngs"], strict=True):
-            rng.bit_generator.state = saved
+        self._rngs = [_unpack(row) for row in np.array(state["rngs"]).view(np.uint64)]
+        seen = state["seen"]
+        self._seen = None if seen is None else (np.array(seen["obs"]), np.array(seen["feat"]))
         self._load(state["world"])
 
     # The hooks. `ids` are the worlds that start a new episode, drawn from `self._rngs[i]`.

@@ -7,7 +7,8 @@ in Gymnasium's own environments.
 
 from __future__ import annotations
 
-from typing import Any
+import os
+from typing import Any, ClassVar
 
 import mujoco
 import numpy as np
@@ -16,14 +17,43 @@ from mujoco.batch import Batch
 from numpy.typing import NDArray
 
 from envs.base import Array, World
+from envs.drawing import Camera, Drawing
 from rl.types import State
 
-_DIVERGED = [
-    int(mujoco.mjtWarning.mjWARN_BADQPOS),
-    int(mujoco.mjtWarning.mjWARN_BADQVEL),
-    int(mujoco.mjtWarning.mjWARN_BADQACC),
-    int(mujoco.mjtWarning.mjWARN_BADCTRL),
-]
+_DIVERGED = slice(mujoco.mjtWarning.mjWARN_BADQPOS.value, mujoco.mjtWarning.mjNWARNING.value)
+
+_log = mujoco.MjLogConfig.get()
+_log.logto_file = False  # MuJoCo would leave a MUJOCO_LOG.TXT in the folder the user stands in
+_log.set()
+
+
+def _cores() -> int:
+    """How many cores this process may use, which in a container is fewer than there are."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def load_model(path: str) -> mujoco.MjModel:
+    """The model in an XML file.
+
+    MuJoCo warns on every load of a model that sets a total mass, and asks to have the mass set
+    after compiling. Doing so gives the same model bit for bit, and leaves real warnings to be seen.
+    """
+    spec = mujoco.MjSpec.from_file(path)
+    mass, spec.compiler.settotalmass = spec.compiler.settotalmass, -1.0
+    model = spec.compile()
+    if mass > 0:
+        mujoco.mj_setTotalmass(model, mass)
+        mujoco.mj_setConst(model, mujoco.MjData(model))
+    return model
+
+
+def gymnasium_model(file: str) -> mujoco.MjModel:
+    """One of the models that come with Gymnasium."""
+    import gymnasium.envs.mujoco as home
+
+    return load_model(os.path.join(home.__path__[0], "assets", file))
 
 
 class Trail:
@@ -34,6 +64,7 @@ class Trail:
         self.dt = dt
         self._past = np.zeros((self.steps + 1, num_envs, width))
         self._age = np.zeros(num_envs, np.int64)
+        self._rows = np.arange(num_envs)
 
     def begin(self, ids: NDArray[np.int64], position: Array) -> None:
         """Start again at `position` [len(ids), width]."""
@@ -43,21 +74,21 @@ class Trail:
     def push(self, position: Array) -> None:
         """Record the position [N, width] after a step."""
         self._age += 1
-        slot = self._age % (self.steps + 1)
-        self._past[slot, np.arange(len(slot))] = position
+        self._past[self._age % (self.steps + 1), self._rows] = position
 
     def velocity(self) -> Array:
         """[N, width] in position units per second; 0 before the first step."""
-        rows = np.arange(self._past.shape[1])
         back = np.minimum(self._age, self.steps)
-        now = self._past[self._age % (self.steps + 1), rows]
-        then = self._past[(self._age - back) % (self.steps + 1), rows]
+        now = self._past[self._age % (self.steps + 1), self._rows]
+        then = self._past[(self._age - back) % (self.steps + 1), self._rows]
         return (now - then) / (np.maximum(back, 1) * self.dt)[:, None]
 
     def state_dict(self) -> State:
+        """Everything that an exact resume needs."""
         return {"past": self._past.copy(), "age": self._age.copy()}
 
     def load_state_dict(self, state: State) -> None:
+        """Undo `state_dict`."""
         self._past = np.array(state["past"])
         self._age = np.array(state["age"])
 
@@ -66,12 +97,14 @@ class MujocoWorld(World):
     """N simulations of one model; `qpos` and `qvel` are live [N, nq] and [N, nv] views.
 
     A subclass fills `_start` (initial qpos and qvel), `_outcome` (reward and ending), `_observe`
-    and `_feat`. `trail` names how many leading qpos entries make up the position whose mean
-    velocity over the past second is kept. A world whose physics diverges goes back to the state
-    it had before the step and is reported as unstable.
+    and `_feat`. `trail` says how many leading qpos entries make up the position: `speed`
+    [N, trail] is its velocity over the last step and `pace()` its mean over the past second. A
+    world whose physics diverges goes back to the state it had before the step and is reported as
+    unstable. `threads` 0 means one per core that this process may use.
     """
 
-    trail = 1
+    trail: ClassVar[int] = 1
+    camera: ClassVar[Camera] = Camera()
 
     def __init__(
         self,
@@ -84,8 +117,6 @@ class MujocoWorld(World):
         max_episode_steps: int,
         threads: int,
         render_mode: str | None = None,
-        persistent: bool = False,
-        camera: dict[str, Any] | None = None,
     ) -> None:
         self.model = model
         self.frame_skip = frame_skip
@@ -100,57 +131,92 @@ class MujocoWorld(World):
             render_fps=round(1.0 / self.dt),
             render_mode=render_mode,
         )
-        self.batch = Batch(model, num_envs, threads, persistent)
+        self.batch = self._simulator(min(threads or _cores(), num_envs))
         self.qpos: NDArray[np.float64] = self.batch.bind("qpos")
         self.qvel: NDArray[np.float64] = self.batch.bind("qvel")
+        self.speed: NDArray[np.float64] = np.zeros((num_envs, self.trail))
         self._ctrl = self.batch.bind("ctrl")
+        self._before = self.batch.state.copy()
+        self._rest = self.batch.state[0].copy()
         self._trail = Trail(num_envs, self.trail, self.dt)
-        self._camera = camera or {}
+        self._drawing: Drawing | None = None
+
+    def pace(self) -> Array:
+        """Mean velocity [N, trail] over the past second, or over the episode if it is younger."""
+        return self._trail.velocity()
+
+    def _simulator(self, threads: int) -> Any:
+        return Batch(self.model, self.num_envs, threads)
 
     def _begin(self, ids: NDArray[np.int64]) -> None:
-        self.batch.reset(ids, stage=mujoco.mjtStage.mjSTAGE_NONE.value)
+        self.batch.state[ids] = self._rest
         for i in ids:
             self.qpos[i], self.qvel[i] = self._start(self._rngs[i])
         self.batch.forward(ids)
+        self.speed[ids] = 0.0
         self._trail.begin(ids, self.qpos[ids, : self.trail])
 
     def _advance(self, act: Array) -> tuple[Array, Array, Array]:
-        before = self.batch.state.copy()
-        warned = self.batch.warning[:, _DIVERGED, 1].sum(1)
-        qpos_before = self.qpos.copy()
+        np.copyto(self._before, self.batch.state)
+        before = self.qpos.copy()
+        # MuJoCo resets a diverged simulation, counter and all, and then counts 1: so from zero
+        self.batch.warning[:] = 0
         self._ctrl[:] = act
         self._simulate()
-        unstable = self.batch.warning[:, _DIVERGED, 1].sum(1) > warned
-        unstable |= ~np.isfinite(self.qpos).all(1) | ~np.isfinite(self.qvel).all(1)
+        unstable = self.batch.warning[:, _DIVERGED, 1].any(1)
+        unstable |= ~np.isfinite(self.batch.state).all(1)
         if unstable.any():
-            ids = np.flatnonzero(unstable)
-            self.batch.state[ids] = before[ids]
-            self.batch.forward(ids)
-            self.batch.state[ids] = before[ids]  # forward moved the warm start
+            good = np.isfinite(self._before).all(1, keepdims=True)
+            self.batch.state[unstable] = np.where(good, self._before, self._rest)[unstable]
+        self.speed = (self.qpos[:, : self.trail] - before[:, : self.trail]) / self.dt
         self._trail.push(self.qpos[:, : self.trail])
-        rew, terminated = self._outcome(act, qpos_before)
+        rew, terminated = self._outcome(act, before)
         return rew, terminated, unstable
 
     def _simulate(self) -> None:
+        """Advance all simulations by one step of the world, under the controls just written."""
         self.batch.step(None, self.frame_skip)
 
     def _start(self, rng: np.random.Generator) -> tuple[Array, Array]:
         """Initial qpos [nq] and qvel [nv] of one world."""
         raise NotImplementedError
 
-    def _outcome(self, act: Array, qpos_before: Array) -> tuple[Array, Array]:
-        """Reward [N] and terminated [N] of the step that led here from `qpos_before` [N, nq]."""
+    def _outcome(self, act: Array, before: Array) -> tuple[Array, Array]:
+        """Reward [N] and terminated [N] of the step that led here from qpos `before` [N, nq]."""
         raise NotImplementedError
 
     def _save(self) -> State:
-        return {"state": self.batch.state.copy(), "trail": self._trail.state_dict()}
+        return {
+            "state": self.batch.state.copy(),
+            "speed": self.speed.copy(),
+            "trail": self._trail.state_dict(),
+        }
 
     def _load(self, state: State) -> None:
         rows = np.asarray(state["state"])
+        if rows.shape != self.batch.state.shape:
+            raise ValueError(
+                f"the saved physics has shape {rows.shape}, this world's {self.batch.state.shape}: "
+                "it was saved by another model or another MuJoCo"
+            )
         self.batch.state[:] = rows
         self.batch.forward()  # fills the derived fields, and moves the warm start
         self.batch.state[:] = rows
+        self.speed = np.array(state["speed"])
         self._trail.load_state_dict(state["trail"])
 
     def snapshot(self) -> Array:
+        """The positions of every world [N, nq]."""
         return self.qpos.copy()
+
+    def draw(self, row: Array, width: int, height: int) -> NDArray[np.uint8]:
+        """A picture [height, width, 3] of one row of `snapshot()`; the physics is not touched."""
+        if self._drawing is None:
+            self._drawing = Drawing(self.model, self.camera)
+        return self._drawing.frame(row, width, height)
+
+    def close_extras(self, **kwargs: Any) -> None:
+        """Free the renderers."""
+        if self._drawing is not None:
+            self._drawing.close()
+            self._drawing = None
