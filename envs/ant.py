@@ -25,7 +25,7 @@ class Ant(ContactWorld):
     motion = ("x_velocity_1s", "y_velocity_1s")
     plane = ("x", "y")
     outputs = ("cfrc_ext", "xpos")
-    camera = Camera(distance=5.0, elevation=-35.0, height=0.4)
+    camera = Camera(distance=4.2, elevation=-35.0, height=0.3)
 
     def __init__(
         self, *, num_envs: int, max_episode_steps: int, threads: int, render_mode: str | None = None

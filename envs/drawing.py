@@ -14,7 +14,9 @@ import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
-_PLAIN = ("mjRND_SHADOW", "mjRND_REFLECTION", "mjRND_SKYBOX", "mjRND_FOG", "mjRND_HAZE")
+_PLAIN = ("mjRND_SHADOW", "mjRND_REFLECTION", "mjRND_FOG", "mjRND_HAZE")
+_FLOOR = np.array([[118, 136, 152], [150, 168, 184]])  # the checker's two tones
+_SKY = np.array([[205, 216, 228], [238, 243, 248]])
 
 
 @dataclass(frozen=True)
@@ -25,10 +27,10 @@ class Camera:
     agent runs to the right), elevation -90 straight down.
     """
 
-    distance: float = 4.0
+    distance: float = 3.2
     azimuth: float = 90.0
     elevation: float = -12.0
-    height: float = 0.6
+    height: float = 0.45
     body: int = 1
 
 
@@ -90,7 +92,34 @@ def _prepare(model: mujoco.MjModel) -> None:
     """Cheap, bright, and with a floor that does not end where a fast agent gets to."""
     model.vis.quality.offsamples = 0
     model.vis.quality.shadowsize = 0
-    model.vis.headlight.ambient[:] = 0.35
-    model.vis.headlight.diffuse[:] = 0.45
+    model.vis.headlight.ambient[:] = 0.45
+    model.vis.headlight.diffuse[:] = 0.5
+    model.vis.headlight.specular[:] = 0.1
+    model.light_diffuse[:] = 0.35
+    model.light_specular[:] = 0.0
     for floor in np.flatnonzero(model.geom_type == mujoco.mjtGeom.mjGEOM_PLANE):
         model.geom_size[floor, :2] = 0.0  # infinite
+        model.geom_rgba[floor] = 1.0
+        material = model.geom_matid[floor]
+        if material < 0:
+            continue
+        model.mat_rgba[material] = 1.0
+        model.mat_specular[material] = 0.0
+        model.mat_emission[material] = 0.2  # or it would be darker the flatter it is seen
+        model.mat_texuniform[material] = True
+        model.mat_texrepeat[material] = 0.5  # per metre: a checker of two squares, 1 m each
+        texture = model.mat_texid[material, mujoco.mjtTextureRole.mjTEXROLE_RGB]
+        if texture >= 0:
+            _repaint(model, texture, _FLOOR)
+    for sky in np.flatnonzero(model.tex_type == mujoco.mjtTexture.mjTEXTURE_SKYBOX):
+        _repaint(model, sky, _SKY)
+
+
+def _repaint(model: mujoco.MjModel, texture: int, tones: NDArray[Any]) -> None:
+    """Replace a texture's darkest and lightest grey by two colours, and what lies between."""
+    start, channels = model.tex_adr[texture], model.tex_nchannel[texture]
+    size = model.tex_height[texture] * model.tex_width[texture] * channels
+    pixels = model.tex_data[start : start + size].reshape(-1, channels)
+    grey = pixels[:, :3].mean(1)
+    share = (grey - grey.min()) / max(np.ptp(grey), 1.0)
+    pixels[:, :3] = tones[0] + share[:, None] * (tones[1] - tones[0])

@@ -25,7 +25,7 @@ class Humanoid(ContactWorld):
     motion = ("x_velocity_1s", "y_velocity_1s")
     plane = ("x", "y")
     outputs = ("cfrc_ext", "cinert", "cvel", "qfrc_actuator", "xipos")
-    camera = Camera(distance=4.5, elevation=-15.0, height=1.0)
+    camera = Camera(distance=3.8, height=0.9)
 
     def __init__(
         self, *, num_envs: int, max_episode_steps: int, threads: int, render_mode: str | None = None

@@ -20,7 +20,7 @@ class Swimmer(MujocoWorld):
     motion = ("x_velocity_1s", "y_velocity_1s")
     plane = ("x", "y")
     trail = 2
-    camera = Camera(distance=7.0, elevation=-60.0, height=0.0)
+    camera = Camera(distance=6.5, elevation=-60.0, height=0.0)
 
     def __init__(
         self, *, num_envs: int, max_episode_steps: int, threads: int, render_mode: str | None = None

@@ -23,7 +23,7 @@ class Walker2d(MujocoWorld):
     feat_units = feats.planar_units("m")
     motion = ("x_velocity_1s",)
     plane = ("x", "height")
-    camera = Camera(height=0.9)
+    camera = Camera(height=0.8)
 
     def __init__(
         self, *, num_envs: int, max_episode_steps: int, threads: int, render_mode: str | None = None
