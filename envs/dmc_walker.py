@@ -1,0 +1,77 @@
+"""A planar walker on two legs; dm_control's walker."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from envs.base import Array
+from envs.drawing import Camera
+from envs.suite import SuiteWorld, choose_task, suite_model, tolerance
+
+__all__ = ["DmcWalker"]
+
+_SPEED = {"stand": 0.0, "walk": 1.0, "run": 8.0}  # m/s
+
+
+class DmcWalker(SuiteWorld):
+    """Obs [24]: orientations of the seven bodies (xx, xz), height, qvel.
+
+    Reward in [0, 1]: torso 1.2 m high and upright, times, unless `task` is stand, the speed of
+    the centre of mass against 1 (walk) or 8 (run) m/s.
+    """
+
+    feat_names = ("x", "x_velocity", "x_velocity_1s", "height", "upright")
+    feat_units = ("m", "m/s", "m/s over the past second", "m", "cosine")
+    motion = ("x_velocity_1s",)
+    plane = ("x", "height")
+    trail = 2  # qpos begins with z, x
+    camera = Camera(height=1.0)
+
+    def __init__(
+        self,
+        *,
+        num_envs: int,
+        max_episode_steps: int,
+        threads: int,
+        task: str,
+        render_mode: str | None = None,
+    ) -> None:
+        self._target = choose_task("dmc_walker", task, _SPEED)
+        super().__init__(
+            name="dmc_walker",
+            model=suite_model("walker.xml"),
+            num_envs=num_envs,
+            obs_dim=24,
+            frame_skip=10,
+            max_episode_steps=max_episode_steps,
+            threads=threads,
+            render_mode=render_mode,
+        )
+        torso = self.model.body("torso").id
+        self._xmat = self.batch.bind("xmat")
+        self._height = self.batch.bind("xpos")[:, torso, 2]
+        self._upright = self._xmat[:, torso, 8]
+        self._velocity = self.batch.bind("sensordata")[:, 0]  # of the centre of mass, along x
+
+    def _reward(self) -> Array:
+        standing = tolerance(self._height, 1.2, np.inf, margin=0.6)
+        stand = (3 * standing + (1 + self._upright) / 2) / 4
+        if self._target == 0:
+            return np.asarray(stand)
+        move = tolerance(
+            self._velocity,
+            self._target,
+            np.inf,
+            margin=self._target / 2,
+            at_margin=0.5,
+            shape="linear",
+        )
+        return np.asarray(stand * (5 * move + 1) / 6)
+
+    def _observe(self) -> Array:
+        turned = self._xmat[:, 1:, [0, 2]].reshape(self.num_envs, -1)
+        return np.concatenate([turned, self._height[:, None], self.qvel], 1, dtype=np.float32)
+
+    def _feat(self) -> Array:
+        x, speed, mean = self.qpos[:, 1], self.speed[:, 1], self.pace()[:, 1]
+        return np.stack([x, speed, mean, self._height, self._upright], 1).astype(np.float32)
