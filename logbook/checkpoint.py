@@ -1,0 +1,342 @@
+"""Checkpoints: a folder of safetensors and strict JSON that is whole or is not there.
+
+    checkpoints/step-000100000/
+        agent.safetensors  skill.safetensors  ...    one file per top-level key with arrays
+        agent.replay.rows.safetensors                one per array of 8 MiB or more
+        state.json                                   everything that is not an array
+        manifest.json                                step, run, versions; size and SHA-256 of each
+
+Files are written under a temporary name, each synced, the manifest last; then the folder is
+renamed into place and its parent synced. There is no pickle, and so one reader to get right: it
+believes nothing that the manifest does not prove, and the manifest proves itself.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import re
+import shutil
+import stat
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from logbook import files, tensors, tree
+from logbook.errors import Exit, UserError
+from logbook.files import TEMPORARY
+from logbook.killpoints import reach
+
+SCHEMA = 1
+REFUSED = "refused-"
+_NAME = re.compile(r"step-(\d{9,15})(?:\.(\d{1,6}))?")
+_SECTION = re.compile(r"[a-z][a-z0-9_]{0,40}")
+_OWN_FILE = re.compile(r"[a-z][a-z0-9_.]{0,120}")
+_LARGE = 1 << 23  # bytes from which an array has its own file, so that readers may leave it out
+_MAX_JSON = 1 << 26
+_MAX_FILES = 64
+_MAX_OWN = 32
+
+State = dict[str, Any]
+
+
+class CheckpointError(UserError):
+    """A checkpoint that cannot be trusted: says which file and why."""
+
+    def __init__(self, where: Path, reason: str) -> None:
+        super().__init__(f"{where}: {reason}", Exit.CHECKPOINT)
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a checkpoint says of itself. `run` identifies its run, `notes` are the run's own."""
+
+    step: int
+    run: str = ""
+    versions: dict[str, str] = field(default_factory=dict)
+    notes: dict[str, Any] = field(default_factory=dict)
+    files: dict[str, tuple[int, str]] = field(default_factory=dict)  # bytes, SHA-256
+
+    def dump(self) -> bytes:
+        """The file's content, sealed with a digest of the rest."""
+        proofs = {k: {"bytes": n, "sha256": sha} for k, (n, sha) in self.files.items()}
+        body = {"schema": SCHEMA, "step": self.step, "run": self.run}
+        body |= {"versions": self.versions, "notes": self.notes, "files": proofs}
+        seal = hashlib.sha256(tree.dumps(body)).hexdigest()
+        return tree.dumps(body | {"seal": seal}) + b"\n"
+
+
+def folder_name(step: int) -> str:
+    """The name of a checkpoint's folder."""
+    return f"step-{step:09d}"
+
+
+def save(parent: Path, state: State, manifest: Manifest) -> Path:
+    """Write `state` under `parent`, a folder of checkpoints; return its folder.
+
+    A second save at one step stands beside the first, as `step-000100000.2`, so that there is no
+    moment without a whole one. Raises OSError (see `no_space`), leaving nothing behind, and
+    TypeError naming what cannot be kept.
+    """
+    reach("save.begin")
+    parent.mkdir(parents=True, exist_ok=True)
+    temporary = parent / f"{TEMPORARY}{folder_name(manifest.step)}-{os.getpid()}"
+    try:
+        arrays, plain = _encode(state)
+        _ask_for_space(parent, arrays)
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir()
+        proofs = {}
+        for key, leaves in arrays.items():
+            name = f"{key}.safetensors"
+            proofs[name] = tensors.write(temporary / name, leaves)
+            reach("save.file")
+        proofs["state.json"] = files.write(temporary / "state.json", plain)
+        reach("save.manifest")
+        whole = replace(manifest, files=proofs)
+        files.write(temporary / "manifest.json", whole.dump(), halfway="save.half_manifest")
+        files.sync_folder(temporary)
+        reach("save.rename")
+        target = _free_name(parent, manifest.step)
+        temporary.rename(target)
+        reach("save.renamed")
+        files.sync_folder(parent)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    reach("save.done")
+    return target
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """The manifest, proved by its seal, with the folder holding exactly the files it names."""
+    if folder.is_symlink() or not folder.is_dir():
+        raise CheckpointError(folder, "it is not a folder")
+    text = _slurp(folder, "manifest.json")
+    try:
+        body = tree.loads(text)
+        if not isinstance(body, dict):
+            raise TypeError("it is not an object")
+        if body.get("schema") != SCHEMA:
+            raise ValueError(f"it has schema {str(body.get('schema'))[:20]}, this version reads 1")
+        seal = body.pop("seal", None)
+        if seal != hashlib.sha256(tree.dumps(body)).hexdigest():
+            raise ValueError("it does not match its own seal: it was damaged or edited")
+        proofs = {k: (v["bytes"], v["sha256"]) for k, v in body["files"].items()}
+        manifest = Manifest(body["step"], body["run"], body["versions"], body["notes"], proofs)
+        kinds = {"step": int, "run": str, "versions": dict, "notes": dict}
+        if any(type(body[key]) is not kind for key, kind in kinds.items()):
+            raise TypeError("its entries are not of the right types")
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(folder / "manifest.json", str(error)) from None
+    match = _NAME.fullmatch(folder.name)
+    if match and int(match[1]) != manifest.step:
+        raise CheckpointError(folder, f"it holds step {manifest.step}, not what its name says")
+    _check_files(folder, manifest)
+    return manifest
+
+
+def load(folder: Path, only: Collection[str] | None = None) -> State:
+    """The state saved in `folder`, on the CPU.
+
+    `only` names the parts wanted, such as ("agent.nets", "skill"); the rest is neither read nor
+    in the result. Every file that is read is proved by its SHA-256. Raises CheckpointError.
+    """
+    manifest = read_manifest(folder)
+    text = _slurp(folder, "state.json", manifest.files["state.json"])
+    arrays = _Arrays(folder, manifest)
+    try:
+        plain = tree.loads(text)
+        if only is None:
+            return {key: tree.decode(value, arrays.leaf) for key, value in plain.items()}
+        state: State = {}
+        for path in only:
+            *parents, last = path.split(".")
+            node, place = {"dict": plain}, state
+            for key in parents:
+                node, place = node["dict"][key], place.setdefault(key, {})
+            place[last] = tree.decode(node["dict"][last], arrays.leaf)
+        return state
+    except KeyError as error:
+        raise CheckpointError(folder / "state.json", f"it has no part {error}") from None
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise CheckpointError(folder / "state.json", str(error)) from None
+
+
+def verify(folder: Path, run: str | None = None) -> Manifest:
+    """Prove every byte of a checkpoint, and that it belongs to `run` if given."""
+    manifest = read_manifest(folder)
+    if run is not None and manifest.run != run:
+        raise CheckpointError(folder, "it belongs to another run")
+    for name, (size, sha) in manifest.files.items():
+        digest = hashlib.sha256()
+        with _open(folder, name) as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+        if digest.hexdigest() != sha:
+            raise CheckpointError(folder / name, _DIFFERS.format(size))
+    return manifest
+
+
+def listed(parent: Path) -> list[Path]:
+    """The folders that look like checkpoints, newest first, unproved."""
+    found = []
+    for path in parent.iterdir() if parent.is_dir() else ():
+        if match := _NAME.fullmatch(path.name):
+            found.append((int(match[1]), int(match[2] or 1), path))
+    return [path for *_, path in sorted(found, reverse=True)]
+
+
+def newest(parent: Path, run: str | None = None) -> tuple[Path | None, list[str]]:
+    """The newest checkpoint that verifies, and a line on each newer one that was passed over."""
+    skipped: list[str] = []
+    for folder in listed(parent):
+        try:
+            verify(folder, run)
+            return folder, skipped
+        except CheckpointError as error:
+            skipped.append(str(error))
+    return None, skipped
+
+
+def set_aside(folders: Iterable[Path]) -> None:
+    """Rename checkpoints that were refused, so that pruning does not count them as good."""
+    for folder in folders:
+        target, n = folder.with_name(REFUSED + folder.name), 1
+        while os.path.lexists(target):
+            n += 1
+            target = folder.with_name(f"{REFUSED}{folder.name}-{n}")
+        folder.rename(target)
+
+
+def prune(parent: Path, last: int) -> None:
+    """Delete all but the newest `last` checkpoints."""
+    reach("prune.begin")
+    for folder in listed(parent)[max(last, 1) :]:
+        doomed = folder.with_name(f"{TEMPORARY}{folder.name}-pruned")
+        shutil.rmtree(doomed, ignore_errors=True)
+        folder.rename(doomed)  # a half-deleted folder must not look like a checkpoint
+        reach("prune.renamed")
+        (doomed / "manifest.json").unlink(missing_ok=True)
+        reach("prune.half")
+        shutil.rmtree(doomed, ignore_errors=True)
+    reach("prune.done")
+
+
+def sweep(parent: Path) -> None:
+    """Delete what an interrupted save or prune left behind."""
+    for path in parent.glob(f"{TEMPORARY}*") if parent.is_dir() else ():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
+_DIFFERS = "its {} bytes are not those that were saved (damaged, or from another checkpoint)"
+
+
+def _encode(state: State) -> tuple[dict[str, dict[str, Any]], bytes]:
+    """The arrays by file, and the JSON of the rest."""
+    arrays: dict[str, dict[str, Any]] = {}
+    plain = {}
+    for key, value in state.items():
+        if not isinstance(key, str) or not _SECTION.fullmatch(key):
+            raise TypeError(f"top-level key {key!r}: use a lower-case word, it names a file")
+        encoder = tree.Encoder()
+        plain[key] = encoder.encode(value, key)
+        for name, leaf in encoder.leaves.items():
+            own = leaf.nbytes >= _LARGE and _OWN_FILE.fullmatch(name) and len(arrays) < _MAX_OWN
+            arrays.setdefault(name if own else key, {})[name] = leaf
+    return arrays, tree.dumps(plain)
+
+
+class _Arrays:
+    """The arrays of one checkpoint, file by file as they are asked for."""
+
+    def __init__(self, folder: Path, manifest: Manifest) -> None:
+        self._folder, self._manifest = folder, manifest
+        self._arrays: dict[str, dict[str, Any]] = {}
+
+    def leaf(self, kind: str, name: str) -> Any:
+        """The array or tensor `name`."""
+        file = f"{name}.safetensors"
+        if file not in self._manifest.files:
+            file = f"{name.partition('.')[0]}.safetensors"
+        if file not in self._arrays:
+            self._arrays[file] = self._read(file)
+        if name not in self._arrays[file]:
+            raise ValueError(f"it names the missing array {name[:80]!r}")
+        code, array = self._arrays[file][name]
+        return array if kind == "array" else tensors.to_torch(code, array)
+
+    def _read(self, name: str) -> dict[str, Any]:
+        if name not in self._manifest.files:
+            raise ValueError(f"it names the missing file {name[:80]!r}")
+        size, sha = self._manifest.files[name]
+        with _open(self._folder, name) as file:
+            try:
+                arrays, digest = tensors.read(file, size)
+            except (ValueError, TypeError, MemoryError) as error:
+                raise CheckpointError(self._folder / name, str(error) or "too large") from None
+        if digest != sha:
+            raise CheckpointError(self._folder / name, _DIFFERS.format(size))
+        return arrays
+
+
+def _free_name(parent: Path, step: int) -> Path:
+    target, n = parent / folder_name(step), 1
+    while os.path.lexists(target):
+        n += 1
+        target = parent / f"{folder_name(step)}.{n}"
+    return target
+
+
+def _ask_for_space(parent: Path, arrays: dict[str, dict[str, Any]]) -> None:
+    need = sum(leaf.nbytes for leaves in arrays.values() for leaf in leaves.values()) + (1 << 20)
+    if shutil.disk_usage(parent).free < need:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(parent))
+
+
+def _check_files(folder: Path, manifest: Manifest) -> None:
+    present = {entry.name for entry in os.scandir(folder)}
+    wanted = {*manifest.files, "manifest.json"}
+    if "state.json" not in manifest.files or len(wanted) > _MAX_FILES:
+        raise CheckpointError(folder / "manifest.json", "it does not list what a checkpoint holds")
+    for name in sorted(wanted - present):
+        raise CheckpointError(folder / name[:80], "it is missing")
+    for name in sorted(present - wanted):
+        raise CheckpointError(folder / name, "it does not belong to this checkpoint")
+    total = 0
+    for name, (size, _) in manifest.files.items():
+        status = (folder / name).lstat()
+        if not stat.S_ISREG(status.st_mode):
+            raise CheckpointError(folder / name, "it is a link or device, not a plain file")
+        if status.st_size != size:
+            reason = f"it has {status.st_size} bytes, {size} were saved"
+            raise CheckpointError(folder / name, reason)
+        total += size
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if total > memory:
+        raise CheckpointError(
+            folder, f"it holds {total >> 30} GiB, this machine {memory >> 30} GiB"
+        )
+
+
+def _open(folder: Path, name: str) -> BinaryIO:
+    try:
+        return files.open_plain(folder / name)
+    except OSError as error:
+        reason = "it is missing" if error.errno == errno.ENOENT else str(error.strerror)
+        raise CheckpointError(folder / name, reason) from None
+
+
+def _slurp(folder: Path, name: str, proof: tuple[int, str] | None = None) -> bytes:
+    with _open(folder, name) as file:
+        text = file.read(_MAX_JSON + 1)
+    if len(text) > _MAX_JSON:
+        raise CheckpointError(folder / name, f"it is larger than {_MAX_JSON >> 20} MiB")
+    if proof is not None and hashlib.sha256(text).hexdigest() != proof[1]:
+        raise CheckpointError(folder / name, _DIFFERS.format(len(text)))
+    return text

@@ -1,0 +1,57 @@
+"""Which run a config means: what may change when a run goes on, and what makes it another run."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+VOLATILE = frozenset(
+    {"steps", "name", "device", "threads", "env.threads", "log_every", "checkpoint_every", "keep"}
+)
+"""Dotted keys that a run may change when it goes on."""
+
+ABSENT = "(absent)"
+
+
+def identity(config: Mapping[str, Any], stage: str) -> str:
+    """A digest of the stage and of all keys that change what is learned."""
+    lasting = {k: v for k, v in flat(config).items() if k not in VOLATILE}
+    text = json.dumps([stage, lasting], sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, str]:
+    """{dotted key: "key: old -> new"} for every key that differs."""
+    old, new = flat(before), flat(now)
+    return {
+        key: f"{key}: {old.get(key, ABSENT)} -> {new.get(key, ABSENT)}"
+        for key in {**old, **new}
+        if old.get(key, ABSENT) != new.get(key, ABSENT)
+    }
+
+
+def flat(node: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """{"a": {"b": 1}} as {"a.b": 1}."""
+    found: dict[str, Any] = {}
+    for key, value in node.items():
+        if isinstance(value, Mapping) and value:
+            found |= flat(value, f"{prefix}{key}.")
+        else:
+            found[f"{prefix}{key}"] = value
+    return found
+
+
+def to_yaml(config: Mapping[str, Any]) -> bytes:
+    """The config as plain yaml without aliases, in its own order."""
+    import yaml
+
+    class Plain(yaml.SafeDumper):  # type: ignore[misc, unused-ignore]
+        """Spells every node out, so that a reader may refuse aliases altogether."""
+
+        def ignore_aliases(self, data: Any) -> bool:
+            return True
+
+    text: str = yaml.dump(config, Dumper=Plain, sort_keys=False, allow_unicode=True)
+    return text.encode()

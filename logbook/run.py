@@ -1,0 +1,340 @@
+"""A run on disk: one folder that knows what it is, how far it is, and how to go on.
+
+    with Run.open(folder, config, stage="pretrain") as run:
+        if run.done:
+            return
+        start = run.restore()            # None, or (step, state)
+        ...
+        run.log(step, row); run.save(step, state)
+        if run.stop_requested(): raise run.stopped()   # saved just before
+        run.finish(summary)
+
+Its identity is the digest of the composed config without the keys that do not change what is
+learned. The same command again therefore finds its own folder and goes on, and another config in
+the same folder is refused.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+import traceback
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from logbook import checkpoint, files, progress, versions
+from logbook.checkpoint import CheckpointError, Manifest, State
+from logbook.config import read_yaml
+from logbook.errors import Exit, UserError
+from logbook.identity import VOLATILE, differences, flat, identity, to_yaml
+from logbook.killpoints import reach
+from logbook.lock import Lock
+from logbook.record import Record
+from logbook.signals import Stop
+
+_WAITS = (1.0, 2.0, 4.0, 8.0, 15.0)  # seconds between attempts to save on a full disk
+
+
+class Run:
+    """One open run. Make it with `Run.open` and use it as a context manager.
+
+    `done`: it was finished before, there is nothing to do. `step`: the last one logged, saved or
+    restored. `exact`: False once it went on under other versions, threads or devices.
+    """
+
+    def __init__(self, folder: Path, config: dict[str, Any], stage: str, keep: int) -> None:
+        self.folder = folder
+        self.config = config
+        self.stage = stage
+        self.identity = identity(config, stage)
+        self.steps = int(config["steps"])
+        self.step = 0
+        self.done = False
+        self.exact = True
+        self._checkpoints = folder / "checkpoints"
+        self._keep = keep
+        self._stop = Stop()
+        self._versions: dict[str, str] = {}
+        self._lock: Lock
+        self._record: Record | None = None
+
+    @classmethod
+    def open(
+        cls,
+        folder: str | os.PathLike[str],
+        config: dict[str, Any],
+        *,
+        stage: str,
+        overrides: Sequence[str] = (),
+        keep: int = 2,
+    ) -> Run:
+        """Create the run, or take up the one that is there; `config` is plain and has `steps`.
+
+        `keep` is how many checkpoints to leave on disk. Raises UserError if the folder holds
+        another run, is in use by another process, or cannot be written.
+        """
+        run = cls(Path(folder), config, stage, keep)
+        try:
+            run.folder.mkdir(parents=True, exist_ok=True)
+            reach("create.folder")
+            run._lock = Lock(run.folder / "lock")
+            try:
+                run._open(overrides)
+            except BaseException:
+                run._close()
+                raise
+        except OSError as error:
+            raise _unwritable(run.folder, error) from None
+        return run
+
+    def _open(self, overrides: Sequence[str]) -> None:
+        known = (self.folder / "config.yaml").exists()
+        changed = self._recognise() if known else []
+        status = files.read_json(self.folder / "status.json")
+        if status.get("state") == "finished" and int(status.get("step", 0)) >= self.steps:
+            self.done, self.step = True, int(status["step"])
+            report = self.folder / "report.html"
+            where = report if report.exists() else self.folder / "summary.json"
+            progress.say(f"{self.folder} is finished ({self.step:,} steps): see {where}")
+            self._close()
+            return
+        self._probe()
+        if not known:
+            if checkpoint.listed(self._checkpoints):
+                raise UserError(
+                    f"{self.folder} holds checkpoints but no config.yaml: "
+                    "choose another folder with name=... or hydra.run.dir=...",
+                    Exit.CHECKPOINT,
+                )
+            run = {"schema": 1, "stage": self.stage, "identity": self.identity}
+            files.replace(self.folder / "run.json", files.pretty(run))
+        if not known or changed:
+            text = "".join(f"{line}\n" for line in overrides)
+            files.replace(self.folder / "overrides.txt", text.encode())
+            files.replace(self.folder / "config.yaml", to_yaml(self.config))
+        reach("create.config")
+        for line in changed:
+            progress.say(f"continuing with {line}")
+        (self.folder / "FAILED").unlink(missing_ok=True)
+        self._record = Record(self.folder)
+        self._set_status("running")
+        progress.say(f"run {self.folder}")
+        progress.say(f"watch it: tensorboard --logdir {self.folder} --host 127.0.0.1")
+
+    def _recognise(self) -> list[str]:
+        """Refuse another run's folder; else the lines on what may change and did."""
+        old = read_yaml(self.folder / "config.yaml")
+        lines = differences(old if isinstance(old, dict) else {}, self.config)
+        stage = files.read_json(self.folder / "run.json").get("stage", self.stage)
+        if stage != self.stage:
+            raise UserError(
+                f"{self.folder} holds a {stage} run: choose another folder with name=..."
+            )
+        refused = [line for key, line in lines.items() if key not in VOLATILE]
+        if refused:
+            shown = "; ".join(refused[:4]) + ("; ..." if len(refused) > 4 else "")
+            raise UserError(
+                f"{self.folder} holds a run with another config ({shown}): "
+                "give this one its own with name=... or hydra.run.dir=..., or delete that folder"
+            )
+        return list(lines.values())
+
+    def _probe(self) -> None:
+        """Save a small checkpoint and delete it: a full or read-only disk shows at once."""
+        self._checkpoints.mkdir(exist_ok=True)
+        checkpoint.sweep(self._checkpoints)
+        try:
+            place = self._checkpoints / f"{files.TEMPORARY}probe"
+            checkpoint.save(place, {"probe": {"one": 1}}, Manifest(0))
+        finally:
+            checkpoint.sweep(self._checkpoints)
+
+    def __enter__(self) -> Self:
+        self._stop.__enter__()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stop.__exit__(kind, error, trace)
+        if not self.done:
+            again = isinstance(error, UserError) and error.code == Exit.AGAIN
+            self._end(error if isinstance(error, Exception) and not again else None)
+        self._close()
+
+    def _end(self, error: Exception | None) -> None:
+        try:
+            self._set_status("failed" if error else "stopped")
+            if error:
+                report = "".join(traceback.format_exception(error))
+                files.replace(self.folder / "FAILED", report.encode())
+        except OSError as second:  # the reason for the end matters more than this
+            progress.warn(f"{self.folder}: {second.strerror}")
+
+    def _close(self) -> None:
+        if self._record is not None:
+            self._record.close()
+            self._record = None
+        self._lock.release()
+
+    def stop_requested(self) -> bool:
+        """Whether a signal asked for the end: save, then raise `stopped()`."""
+        return self._stop.requested
+
+    def stopped(self) -> UserError:
+        """What to raise once saved after `stop_requested`."""
+        return UserError(
+            f"stopped by {self._stop.reason or 'request'} and saved at step {self.step:,}: "
+            f"go on with the same command, or: resume {self.folder}",
+            Exit.AGAIN,
+        )
+
+    def restore(self) -> tuple[int, State] | None:
+        """The newest good checkpoint as (step, state), with the record cut back to it; or None.
+
+        Call it when all libraries are loaded and before the first `log`; a second call rolls back.
+        Checkpoints that cannot be trusted are named and passed over. Raises UserError if none of
+        those that are there can be.
+        """
+        reach("resume.begin")
+        checkpoint.sweep(self._checkpoints)
+        reach("resume.swept")
+        refused: list[Path] = []
+        found = None
+        for folder in checkpoint.listed(self._checkpoints):
+            try:
+                manifest = checkpoint.read_manifest(folder)
+                if manifest.run != self.identity:
+                    raise CheckpointError(folder, "it belongs to another run")
+                found = manifest, checkpoint.load(folder)
+                break
+            except CheckpointError as error:
+                progress.warn(f"checkpoint refused: {error}")
+                refused.append(folder)
+        reach("resume.loaded")
+        if found is None and refused:
+            raise UserError(
+                f"no checkpoint of {self.folder} can be trusted: "
+                f"delete {self._checkpoints} to begin again",
+                Exit.CHECKPOINT,
+            )
+        checkpoint.set_aside(refused)
+        manifest, state = found or (Manifest(0), {})
+        self._take_up(manifest)
+        reach("resume.cut")
+        return (manifest.step, state) if found else None
+
+    def _take_up(self, manifest: Manifest) -> None:
+        self.step = manifest.step
+        self._versions = versions.snapshot()
+        changes = versions.changes(manifest.versions, self._versions)
+        self.exact = bool(manifest.notes.get("exact", True)) and not changes
+        if changes:
+            progress.warn(f"continuing, not bit-exact: {', '.join(changes)}")
+        if manifest.step:
+            progress.say(f"resuming at step {self.step:,}")
+        path = self.folder / "versions.json"
+        sessions = files.read_json(path).get("sessions", [])[-999:]
+        session = {"time": _now(), "host": socket.gethostname(), "from_step": self.step}
+        session |= {"changes": changes, "versions": self._versions}
+        files.replace(path, files.pretty({"sessions": [*sessions, session]}))
+        length = int(manifest.notes.get("metrics", 0))
+        elapsed = float(manifest.notes.get("elapsed", 0.0))
+        self._opened.begin(self.step, self.steps, length, elapsed)
+
+    @property
+    def _opened(self) -> Record:
+        if self._record is None:
+            raise RuntimeError(f"{self.folder} is closed: it was finished or left")
+        return self._record
+
+    def tick(self, step: int) -> None:
+        """Move the progress bar."""
+        self.step = step
+        self._opened.tick(step)
+
+    def log(self, step: int, row: Mapping[str, Any]) -> None:
+        """Write a row of numbers at env step `step`, in the record and on the screen."""
+        self.step = step
+        self._opened.log(step, row)
+
+    def save(self, step: int, state: State) -> None:
+        """Write a checkpoint and prune old ones; waits for space on a full disk, then gives up.
+
+        Raises UserError if there is none in the end; what was saved before is untouched.
+        """
+        self.step = step
+        for wait in (*_WAITS, None):
+            try:
+                self._save(step, state)
+                return
+            except OSError as error:
+                if not files.no_space(error):
+                    raise _unwritable(self.folder, error) from None
+                if wait is None or self._stop.requested:
+                    raise self._full(step, error) from None
+                progress.warn(f"{self.folder}: {error.strerror}; trying again in {wait:.0f} s")
+                checkpoint.prune(self._checkpoints, 1)
+                until = time.monotonic() + wait
+                while time.monotonic() < until and not self._stop.requested:
+                    time.sleep(0.05)
+
+    def _save(self, step: int, state: State) -> None:
+        record = self._opened
+        notes = {"metrics": record.sync(), "elapsed": record.elapsed, "exact": self.exact}
+        manifest = Manifest(step, self.identity, self._versions, notes)
+        checkpoint.save(self._checkpoints, state, manifest)
+        checkpoint.prune(self._checkpoints, self._keep)
+        self._set_status("running")
+
+    def _full(self, step: int, error: OSError) -> UserError:
+        saved = checkpoint.listed(self._checkpoints)
+        safe = f"the run is safe at {saved[0].name}" if saved else "nothing was saved yet"
+        return UserError(
+            f"{self.folder}: {error.strerror} while saving step {step:,}; {safe}: "
+            "make room and run the same command again",
+            Exit.SETUP,
+        )
+
+    def finish(self, summary: Mapping[str, Any]) -> dict[str, Any]:
+        """Write summary.json, mark the run as finished and show its numbers; return them all."""
+        reach("finish.begin")
+        record = self._opened
+        seconds = record.elapsed
+        whole: dict[str, Any] = {"stage": self.stage, "steps": self.step}
+        whole |= {"wall_s": round(seconds, 1), "exact": self.exact}
+        whole |= {"steps_per_s": round(self.step / max(seconds, 1e-9), 1)}
+        whole |= summary
+        try:
+            record.sync()
+            files.replace(self.folder / "summary.json", files.pretty(whole))
+            reach("finish.summary")
+            self._set_status("finished")
+        except OSError as error:
+            raise _unwritable(self.folder, error) from None
+        reach("finish.done")
+        self.done = True
+        record.quiet()
+        progress.table([(k, v) for k, v in flat(whole).items() if not isinstance(v, list)])
+        return whole
+
+    def _set_status(self, state: str) -> None:
+        status = {"state": state, "step": self.step, "steps": self.steps, "time": _now()}
+        files.replace(self.folder / "status.json", files.pretty(status))
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _unwritable(folder: Path, error: OSError) -> UserError:
+    remedy = "choose another folder with hydra.run.dir=..."
+    if files.no_space(error):
+        remedy = "make room, or " + remedy
+    return UserError(f"{folder} cannot be written: {error.strerror}: {remedy}", Exit.SETUP)

@@ -1,0 +1,56 @@
+"""Asked to stop: finish the update, save, leave with the exit code that means "run me again"."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from types import FrameType, TracebackType
+from typing import Any, Self
+
+_SIGNALS = ("SIGTERM", "SIGINT", "SIGHUP", "SIGUSR1", "SIGUSR2")
+
+
+class Stop:
+    """While open, stop signals set `requested` instead of ending the process.
+
+    A second Ctrl-C ends it at once: whatever was being saved is whole or not there. Off the main
+    thread Python cannot catch signals, and `requested` stays False.
+    """
+
+    def __init__(self) -> None:
+        self.reason = ""
+        self._before: dict[signal.Signals, Any] = {}
+
+    @property
+    def requested(self) -> bool:
+        """Whether a signal has asked for the end; cheap enough for every step."""
+        return bool(self.reason)
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():
+            for name in _SIGNALS:
+                number = signal.Signals[name]
+                self._before[number] = signal.signal(number, self._handle)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for number, before in self._before.items():
+            signal.signal(number, before if before is not None else signal.SIG_DFL)
+        self._before = {}
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        again = self.requested and number == signal.SIGINT and self.reason == "SIGINT"
+        if again:
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+            return
+        self.reason = signal.Signals(number).name
+        hint = ", Ctrl-C again to leave at once" if number == signal.SIGINT else ""
+        # os.write: print is not safe inside a signal handler
+        os.write(2, f"\n{self.reason}: finishing this update and saving{hint}\n".encode())

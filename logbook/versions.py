@@ -1,0 +1,46 @@
+"""What a run's numbers depend on besides its config: recorded, and compared when it goes on."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from importlib import metadata
+from pathlib import Path
+
+_PACKAGES = ("torch", "numpy", "mujoco", "gymnasium", "dm-control", "safetensors", "autotelic")
+
+
+def snapshot() -> dict[str, str]:
+    """Versions, processor, threads and device kind of this process, as far as it has loaded them.
+
+    Exact resume is promised between two equal snapshots.
+    """
+    found = {"python": platform.python_version(), "processor": _processor()}
+    for package in _PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            found[package] = "absent"
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        found["vector instructions"] = torch.backends.cpu.get_cpu_capability()
+        found["torch threads"] = str(torch.get_num_threads())
+        found["matmul precision"] = torch.get_float32_matmul_precision()
+        cuda = torch.cuda.is_available() and torch.cuda.is_initialized()
+        found["device"] = torch.cuda.get_device_name() if cuda else "cpu"
+    return found
+
+
+def changes(before: dict[str, str], now: dict[str, str]) -> list[str]:
+    """Lines such as `mujoco 3.16 -> 3.17`, one for each key of both that differs."""
+    return [f"{k} {before[k]} -> {v}" for k, v in now.items() if k in before and before[k] != v]
+
+
+def _processor() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
