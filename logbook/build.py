@@ -1,0 +1,200 @@
+"""From a config node to an object: names, not paths.
+
+A node `{name: diayn, num_skills: 16}` names a module of ours (`skills/diayn.py`) or an installed
+entry point; the class is the single name in that module's `__all__`. Modules are loaded one at a
+time and only when named, so a broken plug-in hurts nobody but its users.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import Any
+
+from logbook.errors import Exit, UserError
+from logbook.signature import Misfit, Signature, class_name, convert, from_class, from_source
+
+ROOT = Path(__file__).resolve().parent.parent
+"""Where our packages lie."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """A kind of thing that a config can name."""
+
+    package: str
+    plugins: str
+
+
+GROUPS = {
+    "skill": Group("skills", "autotelic.skills"),
+    "env": Group("envs", "autotelic.envs"),
+    "agent": Group("rl", "autotelic.agents"),
+}
+
+CONTEXT = frozenset("world world_spec z_dim device seed generator num_envs render_mode".split())
+"""Arguments that the program gives, not the config; a constructor takes those it asks for."""
+
+
+def names(group: str) -> list[str]:
+    """Every name that `lookup` would find, ours and the installed ones, sorted."""
+    found = {p.name for p in entry_points(group=GROUPS[group].plugins)}
+    for path in (ROOT / GROUPS[group].package).glob("[!_]*.py"):
+        if class_name(path) is not None:
+            found.add(path.stem)
+    return sorted(found)
+
+
+def lookup(group: str, name: str) -> type[Any]:
+    """The class of that name. Raises `UserError` for an unknown name or a broken plug-in."""
+    path = _ours(group, name)
+    if path is not None:
+        module = importlib.import_module(f"{GROUPS[group].package}.{name}")
+        return _single(module)
+    point = _plugin(group, name)
+    if point is None:
+        raise UserError(f"{group}.name={name}: no such {group}{_choices(name, names(group))}")
+    try:
+        found = point.load()
+        return found if isinstance(found, type) else _single(found)
+    except Exception as e:  # a stranger's import can raise anything
+        dist = point.dist
+        package = f"{dist.name} {dist.version}" if dist else point.value
+        raise UserError(
+            f"{group}={name} comes with the package {package}, which cannot be loaded "
+            f"({type(e).__name__}: {_first_line(e)}); update it, or choose another {group}",
+            Exit.SETUP,
+        ) from e
+
+
+def signature(group: str, name: str) -> Signature | None:
+    """What the class asks for, told without importing it; None if that needs an import."""
+    path = _ours(group, name)
+    if path is None:
+        if _plugin(group, name) is None:
+            raise UserError(f"{group}.name={name}: no such {group}{_choices(name, names(group))}")
+        return None
+    return from_source(ROOT, f"{GROUPS[group].package}.{name}", class_name(path) or "")
+
+
+def hyper_parameters(asked: Signature) -> Signature:
+    """What the config must give: all that the program does not."""
+    return {k: p for k, p in asked.items() if k not in CONTEXT and k != "name"}
+
+
+def check_node(group: str, node: Any) -> dict[str, Any]:
+    """The node with its values converted, checked as far as possible without an import.
+
+    Raises `UserError` that names `group.key` for an unknown name, key, type or a missing key.
+    """
+    if not isinstance(node, Mapping) or not isinstance(node.get("name"), str):
+        raise UserError(f"{group}: want a choice, {group}=NAME{_choices('', names(group))}")
+    asked = signature(group, node["name"])
+    return dict(node) if asked is None else _bind(group, node, asked)
+
+
+def build(group: str, node: Mapping[str, Any], **context: Any) -> Any:
+    """The object that the node describes; it is given those context arguments that it asks for.
+
+    A `ValueError` of the constructor (a value out of range) becomes a `UserError`.
+    """
+    strange = set(context) - CONTEXT
+    if strange:
+        raise TypeError(f"not context arguments: {sorted(strange)}; add them to build.CONTEXT")
+    if not isinstance(node.get("name"), str):
+        check_node(group, node)
+    cls = lookup(group, node["name"])
+    asked = from_class(cls)
+    values = _bind(group, node, asked)
+    values.pop("name")
+    values |= {k: v for k, v in context.items() if k in asked}
+    try:
+        return cls(**values)
+    except ValueError as e:
+        line = _first_line(e)
+        told = line.startswith(f"{group}.")
+        raise UserError(line if told else f"{group}={node['name']}: {line}") from e
+    except (MemoryError, RuntimeError) as e:
+        if isinstance(e, RuntimeError) and "alloc" not in str(e):
+            raise
+        raise UserError(
+            f"{group}={node['name']} does not fit into memory: make it smaller (widths, "
+            "replay_size, num_envs)",
+            Exit.CAPABILITY,
+        ) from e
+
+
+def nearest(word: str, choices: list[str]) -> str | None:
+    """The choice that was probably meant."""
+    match = get_close_matches(word, choices, 1, 0.6)
+    return match[0] if match else None
+
+
+def _ours(group: str, name: str) -> Path | None:
+    path = ROOT / GROUPS[group].package / f"{name}.py"
+    fits = name.isidentifier() and not name.startswith("_") and path.is_file()
+    return path if fits and class_name(path) is not None else None
+
+
+def _plugin(group: str, name: str) -> EntryPoint | None:
+    return next(iter(entry_points(group=GROUPS[group].plugins, name=name)), None)
+
+
+def _single(module: Any) -> type[Any]:
+    if len(module.__all__) != 1:
+        raise TypeError(f"{module.__name__}.__all__ must name the one class to build")
+    found: type[Any] = getattr(module, module.__all__[0])
+    return found
+
+
+def _bind(group: str, node: Mapping[str, Any], asked: Signature) -> dict[str, Any]:
+    wanted = hyper_parameters(asked)
+    name = node["name"]
+    for key in node:
+        if key != "name" and key not in wanted:
+            raise UserError(f"{group}.{key}: {name} has no such key{_keys(group, key, wanted)}")
+    missing = [k for k, p in wanted.items() if p.required and k not in node]
+    if missing:
+        raise UserError(
+            f"{group}.{missing[0]}: missing, and {name} needs it: choose {group}={name}, whose "
+            f"yaml has it, or add +{group}.{missing[0]}=VALUE"
+        )
+    values = {"name": name}
+    for key, value in node.items():
+        if key != "name":
+            values[key] = typed(f"{group}.{key}", value, wanted[key].annotation)
+    return values
+
+
+def typed(where: str, value: Any, annotation: str, example: Any = None) -> Any:
+    """`value` as the annotation wants it, or a `UserError` that names the key `where`."""
+    try:
+        return convert(value, annotation)
+    except Misfit as e:
+        meant = nearest(str(value), list(e.choices))
+        shown = "null" if value is None else value
+        better = meant or (e.example if example is None else example)
+        raise UserError(f"{where}={shown}: want {e.wanted}, for example {where}={better}") from None
+
+
+def _keys(group: str, key: str, wanted: Signature) -> str:
+    meant = nearest(key, list(wanted))
+    if meant:
+        return f"; did you mean {group}.{meant}?"
+    if not wanted:
+        return "; it has none at all"
+    return "; it has " + ", ".join(f"{group}.{k}" for k in wanted)
+
+
+def _choices(word: str, known: list[str]) -> str:
+    meant = nearest(word, known)
+    hint = f"; did you mean {meant}?" if meant else ""
+    return f"{hint} (choices: {', '.join(known)})" if known else hint
+
+
+def _first_line(e: BaseException) -> str:
+    return (str(e) or type(e).__name__).strip().splitlines()[0]

@@ -1,0 +1,188 @@
+"""What all commands share: flags, help, sweeps, and one line instead of a traceback."""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+from logbook.errors import Exit, UserError
+
+Stage = Callable[[dict[str, Any], Path, tuple[str, ...]], None]
+"""What a command does with a checked config, its run folder and the overrides as typed."""
+
+INTERRUPTED = 128 + 2
+"""The code of a command stopped by Ctrl-C where nothing was to be saved."""
+
+
+def command(name: str, stage: Stage) -> NoReturn:
+    """Run the command `name` (a yaml of `configs/`) on `sys.argv` and exit with its code."""
+    guard(lambda: _command(name, stage, sys.argv[1:]))
+
+
+def guard(function: Callable[[], int | None]) -> NoReturn:
+    """Call it and exit: 0, the code it returns, or that of the error, which is told in one line."""
+    try:
+        code = function() or 0
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader has seen enough, as in `pretrain --help | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        code = 0
+    except SystemExit as e:
+        code = e.code if isinstance(e.code, int) else int(e.code is not None)
+        if isinstance(e.code, str):
+            sys.stderr.write(e.code + "\n")
+    except (Exception, KeyboardInterrupt) as e:
+        code = report(e)
+    sys.exit(code)
+
+
+def report(error: BaseException, run_dir: Path | None = None, what: str = "") -> int:
+    """Tell an error on stderr and return the exit code.
+
+    A mistake or lack that the user can mend is one line; anything else is a fault of ours (or of
+    a plug-in) and keeps its traceback. `what` says which of several runs failed.
+    """
+    kept = run_dir is not None and any((run_dir / "checkpoints").glob("step-*"))
+    again = "the same command goes on from the last checkpoint" if kept else "nothing was saved"
+    label = f"{what}: " if what else ""
+    if isinstance(error, KeyboardInterrupt):
+        sys.stderr.write(f"\n{label}interrupted; {again}\n")
+        return Exit.AGAIN if kept else INTERRUPTED
+    if isinstance(error, UserError):
+        intro = "" if error.code == Exit.AGAIN else "error: "
+        sys.stderr.write(f"{intro}{label}{' '.join(str(error).split())}\n")
+        return int(error.code)
+    if isinstance(error, OSError) and error.errno in _DISK:
+        where = f"{error.filename}: " if error.filename else ""
+        sys.stderr.write(f"error: {label}{where}{error.strerror}; {_DISK[error.errno]}; {again}\n")
+        return int(Exit.SETUP)
+    sys.stderr.write("".join(traceback.format_exception(error)))
+    where = f" in {run_dir}" if run_dir is not None else ""
+    sys.stderr.write(f"error: {label}{type(error).__name__}, see above{where}; {again}\n")
+    return 1
+
+
+_DISK = {
+    errno.ENOSPC: "make room on that disk",
+    errno.EDQUOT: "make room in your quota",
+    errno.EROFS: "choose a folder that can be written with hydra.run.dir=FOLDER",
+    errno.EACCES: "choose a folder that you may write with hydra.run.dir=FOLDER",
+}
+
+
+def writable(folder: Path, megabytes: int = 64) -> None:
+    """See that the run folder, or the one it will be made in, takes files; makes no folder.
+
+    Raises `UserError` with code 3.
+    """
+    remedy = "choose another with hydra.run.dir=FOLDER"
+    try:
+        there = next(p for p in (folder, *folder.absolute().parents) if os.path.lexists(p))
+        probe = there / f".probe-{os.getpid()}"
+        try:
+            probe.write_bytes(b"\0" * 65536)
+        finally:
+            if probe.exists():
+                probe.unlink()
+        space = os.statvfs(there)
+    except OSError as e:
+        full = e.errno in (errno.ENOSPC, errno.EDQUOT)
+        problem = "its disk is full" if full else f"cannot be written ({e.strerror})"
+        raise UserError(f"run folder {folder}: {problem}; {remedy}", Exit.SETUP) from None
+    free = space.f_bavail * space.f_frsize // 2**20
+    if space.f_blocks and free < megabytes:
+        raise UserError(
+            f"run folder {folder}: its disk is full ({free} MB free, want {megabytes}); make room, "
+            f"or {remedy}",
+            Exit.SETUP,
+        )
+
+
+def device_exists(device: str) -> None:
+    """Refuse `cuda` on a machine without, as far as that can be told without torch (code 4)."""
+    if not device.startswith("cuda"):
+        return
+    from importlib.metadata import PackageNotFoundError, version
+
+    remedy = "use device=auto or device=cpu"
+    try:
+        if version("torch").endswith("+cpu"):
+            raise UserError(
+                f"device={device}: the installed torch is a CPU build; {remedy}, or set up again "
+                "with PRETRAIN_TORCH=cuda",
+                Exit.CAPABILITY,
+            )
+    except PackageNotFoundError:
+        raise UserError("torch is not installed: run scripts/pretrain once", Exit.SETUP) from None
+    if not any(
+        Path(p).exists() for p in ("/dev/nvidiactl", "/dev/nvidia0", "/dev/dxg", "/dev/kfd")
+    ):
+        raise UserError(
+            f"device={device}: this machine has no GPU, or no driver for it; {remedy}",
+            Exit.CAPABILITY,
+        )
+
+
+def _flags(name: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog=name, add_help=False, allow_abbrev=False)
+    parser.add_argument("overrides", nargs="*")
+    parser.add_argument("-h", "--help", action="store_true")
+    parser.add_argument("-m", "--multirun", action="store_true")
+    parser.add_argument("-c", "--cfg", nargs="?", const="job", choices=["job", "hydra", "all"])
+    parser.add_argument("--config-dir", action="append", metavar="FOLDER")
+    for flag in ("--hydra-help", "--shell-completion", "-sc"):
+        parser.add_argument(flag, dest="hydra", action="store_true")
+    parser.add_argument("--info", "-i", dest="hydra", nargs="?", const=True)
+    return parser
+
+
+def _command(name: str, stage: Stage, argv: list[str]) -> int:
+    parser = _flags(name)
+
+    def refuse(message: str) -> NoReturn:
+        raise UserError(f"{message}; see {name} --help")
+
+    parser.error = refuse  # type: ignore[method-assign]
+    flags = parser.parse_intermixed_args(argv)
+    if flags.help:
+        from logbook.help import help_text
+
+        sys.stdout.write(help_text(name, flags.config_dir or []))
+        return 0
+    if flags.hydra or flags.cfg in ("hydra", "all"):
+        from logbook.sweep import hand_over
+
+        hand_over(name, argv)
+        return 0
+    if flags.multirun:
+        from logbook.sweep import run_all
+
+        return run_all(name, stage, flags.overrides, flags.config_dir)
+    from logbook.compose import compose
+
+    job = compose(name, flags.overrides, flags.config_dir)
+    if flags.cfg:
+        from logbook.identity import to_yaml
+
+        sys.stdout.write(to_yaml(job.config).decode())
+        return 0
+    return perform(stage, job.config, job.run_dir, job.overrides)
+
+
+def perform(
+    stage: Stage, config: dict[str, Any], run_dir: Path, overrides: tuple[str, ...], what: str = ""
+) -> int:
+    """One run: the checks that need no torch, then the stage; returns the exit code."""
+    try:
+        device_exists(config["device"])
+        writable(run_dir)
+        stage(config, run_dir, overrides)
+    except (Exception, KeyboardInterrupt) as e:
+        return report(e, run_dir, what)
+    return 0

@@ -1,0 +1,188 @@
+"""The command line as Hydra reads it: groups, overrides, sweeps; every mistake in one line."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.object_type import ObjectType
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from logbook.build import GROUPS, nearest
+from logbook.config import CONFIGS, check
+from logbook.errors import UserError
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run as the command line describes it: `config` is plain, checked data."""
+
+    config: dict[str, Any]
+    run_dir: Path
+    overrides: tuple[str, ...]
+
+
+def compose(command: str, overrides: list[str], config_dirs: list[str] | None = None) -> Job:
+    """Compose `configs/COMMAND.yaml` with the overrides and check the result.
+
+    Later wins: the command's yaml, env, agent, skill, tuned (what a skill likes of an agent),
+    preset, command line. Raises `UserError`.
+    """
+    with _composer(command, config_dirs) as composer:
+        parsed = [composer.parse(text) for text in overrides]
+        for override in parsed:
+            if override.is_sweep_override():
+                raise UserError(
+                    f"{override.input_line} asks for several runs: add -m (or quote it)"
+                )
+        return composer.job(parsed)
+
+
+def sweep(command: str, overrides: list[str], config_dirs: list[str] | None = None) -> list[Job]:
+    """The runs of `-m`: every combination of the swept values, in Hydra's order."""
+    with _composer(command, config_dirs) as composer:
+        choices: list[list[Override]] = []
+        for override in (composer.parse(text) for text in overrides):
+            if not override.is_sweep_override():
+                choices.append([override])
+                continue
+            key = override.get_key_element()
+            values = override.sweep_string_iterator()
+            choices.append([composer.parse(f"{key}={value}") for value in values])
+        return [composer.job(list(one)) for one in itertools.product(*choices)]
+
+
+def plain(config: DictConfig) -> dict[str, Any]:
+    """The composed config as plain data, without Hydra's own part."""
+    try:
+        ours = OmegaConf.masked_copy(config, [str(k) for k in config if k != "hydra"])
+        found = OmegaConf.to_container(ours, resolve=True, throw_on_missing=True)
+    except OmegaConfBaseException as e:
+        key = getattr(e, "full_key", None) or "config"
+        raise UserError(f"{key}: {str(e).splitlines()[0]}") from None
+    assert isinstance(found, dict)
+    return {str(k): v for k, v in found.items()}
+
+
+def search_path(config_dirs: list[str] | None) -> list[str]:
+    """The override that adds users' config folders."""
+    if not config_dirs:
+        return []
+    for folder in config_dirs:
+        if not Path(folder).is_dir():
+            raise UserError(f"--config-dir {folder}: no such folder")
+    # A list literal of Hydra's grammar: quoted, with quotes and backslashes in names escaped.
+    quoted = [str(Path(f).resolve()).replace("\\", "\\\\").replace("'", "\\'") for f in config_dirs]
+    return ["hydra.searchpath=[" + ",".join(f"'file://{q}'" for q in quoted) + "]"]
+
+
+@contextmanager
+def _composer(command: str, config_dirs: list[str] | None) -> Iterator[_Composer]:
+    extra = search_path(config_dirs)
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        yield _Composer(command, [Path(f) for f in config_dirs or []], extra)
+
+
+class _Composer:
+    """Hydra's composition, held open for one command line."""
+
+    def __init__(self, command: str, folders: list[Path], extra: list[str]) -> None:
+        self.command, self._folders, self._extra = command, folders, extra
+        loader = GlobalHydra.instance().config_loader()
+        found = {g: set(loader.get_group_options(g)) for g in self._groups(loader)}
+        for folder in folders:
+            for path in folder.glob("*/*.yaml"):
+                found.setdefault(path.parent.name, set()).add(path.stem)
+        self.choices = {group: sorted(names) for group, names in found.items()}
+
+    @staticmethod
+    def _groups(loader: Any) -> list[str]:
+        return [g for g in loader.get_group_options("", ObjectType.GROUP) if g != "hydra"]
+
+    def parse(self, text: str) -> Override:
+        """One override of the command line."""
+        key, equals, value = text.partition("=")
+        if not text.startswith("~") and (not equals or not key.strip("+ ") or not value.strip()):
+            lacks = "a value" if key and equals else "a key" if equals else "a key and a value"
+            if key in self.choices:
+                lacks = f"a value (choices: {', '.join(self.choices[key])})"
+            raise UserError(f"{text!r} lacks {lacks}: write KEY=VALUE, such as skill.num_skills=16")
+        try:
+            return OverridesParser.create().parse_override(text)
+        except HydraException as e:
+            reason = str(e).splitlines()[0] if str(e) else "a bracket or quote is left open"
+            raise UserError(
+                f"{text!r} cannot be read ({reason}): write KEY=VALUE and quote odd characters, "
+                f"such as '{key}=\"{value}\"'"
+            ) from None
+
+    def job(self, parsed: list[Override]) -> Job:
+        """The run that these overrides describe."""
+        texts = tuple(str(o.input_line) for o in parsed)
+        chosen = [o for o in parsed if o.key_or_group in self.choices]
+        for override in chosen:
+            self._check_choice(override)
+        try:
+            composed = self._compose(texts)
+            run_dir = Path(composed.hydra.run.dir)
+        except (HydraException, OmegaConfBaseException) as e:
+            known = plain(self._compose(str(o.input_line) for o in chosen))
+            for override in parsed:
+                self._check_key(override, known)
+            reason = str(e.__cause__ or e).strip().splitlines()[0]
+            raise UserError(f"{' '.join(texts)}: {reason}") from None
+        try:
+            return Job(check(plain(composed), self.command), run_dir, texts)
+        except UserError as e:
+            key = str(e).partition(":")[0].partition("=")[0]
+            preset = composed.hydra.runtime.choices.get("preset")
+            if preset is None or any(key == o.key_or_group for o in parsed):
+                raise
+            raise UserError(f"{e} (preset={preset} sets it, for other choices)") from None
+
+    def _compose(self, overrides: Iterable[str]) -> DictConfig:
+        return hydra_compose(self.command, [*self._extra, *overrides], return_hydra_config=True)
+
+    def _check_choice(self, override: Override) -> None:
+        group, value = override.key_or_group, override.value()
+        known = self.choices[group]
+        if group not in GROUPS and (override.is_delete() or value is None):
+            return
+        if override.is_delete():
+            raise UserError(f"{override.input_line}: a run needs one (choices: {', '.join(known)})")
+        if not isinstance(value, str) or value not in known:
+            meant = nearest(str(value), known)
+            hint = f"; did you mean {group}={meant}?" if meant else ""
+            raise UserError(f"{group}={value}: no such {group}{hint} (choices: {', '.join(known)})")
+
+    def _check_key(self, override: Override, known: Mapping[str, Any]) -> None:
+        key = override.key_or_group
+        keys = list(_dotted("", known))
+        if key in self.choices or key in keys or key.startswith("hydra") or override.is_add():
+            return
+        last = key.rpartition(".")[2]
+        same = [k for k in keys if k.rpartition(".")[2] == last]  # a right name in another group
+        near = nearest(key, [*self.choices, *keys])
+        meant = same[0] if same else near
+        section = key.rpartition(".")[0]
+        inside = [k for k in keys if k.startswith(section + ".")] if section else list(known)
+        hint = f"did you mean {meant}?" if meant else f"keys: {', '.join(inside or known)}"
+        raise UserError(f"{key}: no such key; {hint} (--cfg job shows all)")
+
+
+def _dotted(prefix: str, node: Mapping[str, Any]) -> Iterator[str]:
+    for key, value in node.items():
+        yield prefix + key
+        if isinstance(value, Mapping):
+            yield from _dotted(f"{prefix}{key}.", value)

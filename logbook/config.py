@@ -1,0 +1,217 @@
+"""What a whole config may hold: its keys, their types, and the files that strangers hand us.
+
+A config is plain data: a dict of numbers, words and lists. The yaml of the command
+(`configs/pretrain.yaml`) says which common keys there are and, by their defaults, of which type;
+the nodes of the groups are held against their constructors (logbook/build.py).
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from logbook.build import GROUPS, ROOT, check_node, nearest, typed
+from logbook.errors import Exit, UserError
+
+CONFIGS = ROOT / "configs"
+
+_MAX_BYTES = 256 * 1024
+_MAX_DEPTH = 12
+_MAX_NODES = 10_000
+
+_LIMITS: dict[str, tuple[float, float]] = {
+    "steps": (1, 1e15),
+    "num_envs": (1, 1e6),
+    "seed": (0, 2**32 - 1),
+    "checkpoint_every": (1, 1e15),
+    "log_every": (1, 1e15),
+    "skill_steps": (1, 1e15),
+}
+_DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
+_NAME = re.compile(r"[\w.,=+@-]{1,120}")
+
+
+class _Loader(yaml.SafeLoader):  # type: ignore[misc, unused-ignore]
+    """Plain data without anchors, aliases and repeated keys; 1e-3 is a number."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key, _ in node.value:
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key.value} stands there twice", key.start_mark
+                )
+            seen.add(key.value)
+        found: dict[Any, Any] = super().construct_mapping(node, deep)
+        return found
+
+
+_Loader.add_implicit_resolver(  # type: ignore[no-untyped-call, unused-ignore]
+    "tag:yaml.org,2002:float",
+    re.compile(r"[-+]?(\d[\d_]*\.?\d*|\.\d+)[eE][-+]?\d+$"),
+    list("-+0123456789."),
+)
+
+
+def read_yaml(path: Path) -> Any:
+    """The plain data in a yaml file that may come from anybody.
+
+    Raises `UserError` (code 5) for one that is too large, too deep, repeats itself or is broken.
+    """
+    try:
+        with path.open("rb") as f:
+            data = f.read(_MAX_BYTES + 1)
+        if len(data) > _MAX_BYTES:
+            raise yaml.YAMLError(f"it is larger than {_MAX_BYTES // 1024} KiB")
+        text = data.decode("utf-8")
+        depth = count = 0
+        for event in yaml.parse(text, yaml.SafeLoader):
+            count += 1
+            if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
+                raise yaml.YAMLError("it has an anchor or alias")
+            if isinstance(event, yaml.CollectionStartEvent):
+                depth += 1
+            elif isinstance(event, yaml.CollectionEndEvent):
+                depth -= 1
+            if depth > _MAX_DEPTH or count > _MAX_NODES:
+                raise yaml.YAMLError("it is too deep or too long")
+        return yaml.load(text, _Loader)
+    except (OSError, UnicodeDecodeError, RecursionError, ValueError, yaml.YAMLError) as e:
+        reason = e.strerror if isinstance(e, OSError) else getattr(e, "problem", None) or str(e)
+        raise UserError(
+            f"{path} cannot be read as a config: {str(reason).splitlines()[0]}", Exit.CHECKPOINT
+        ) from e
+
+
+def template(command: str) -> dict[str, Any]:
+    """The common keys of a command with their defaults, from `configs/COMMAND.yaml`."""
+    raw = read_yaml(CONFIGS / f"{command}.yaml")
+    return {k: v for k, v in raw.items() if k not in ("defaults", "hydra")}
+
+
+def groups(command: str) -> list[str]:
+    """The groups whose choice a command's config holds as a node, such as skill and env."""
+    raw = read_yaml(CONFIGS / f"{command}.yaml")
+    keys = [next(iter(entry)) for entry in raw["defaults"] if isinstance(entry, Mapping)]
+    return [k for k in keys if k in GROUPS]
+
+
+def check(config: Mapping[str, Any], command: str) -> dict[str, Any]:
+    """The config with its values converted to their types; imports neither torch nor mujoco.
+
+    Raises `UserError` that names the key, the nearest valid one and the remedy.
+    """
+    common, nodes = template(command), groups(command)
+    _same_keys("", config, [*common, *nodes])
+    checked: dict[str, Any] = {}
+    for key, default in common.items():
+        checked[key] = _common(key, config[key], default)
+    for group in nodes:
+        checked[group] = check_node(group, config[group])
+        _counts(group, checked[group])
+    return checked
+
+
+def load_config(path: Path, command: str, *, allow_import: bool = False) -> dict[str, Any]:
+    """A saved `config.yaml` as data: nothing in it is resolved, imported or run.
+
+    Names are looked up among ours and the installed entry points only; keys and types must be
+    those of today's constructors. `allow_import` lets it name an environment id with a module.
+    Raises `UserError` (code 5).
+    """
+    raw = read_yaml(path)
+    if not isinstance(raw, Mapping):
+        raise UserError(f"{path} is not a config: want keys and values", Exit.CHECKPOINT)
+    try:
+        _plain("", raw)
+        checked = check(raw, command)
+    except UserError as e:
+        raise UserError(f"{path}: {e}", Exit.CHECKPOINT) from None
+    env = checked.get("env", {})
+    if not allow_import and (":" in str(env.get("id", "")) or env.get("allow_import")):
+        raise UserError(
+            f"{path}: env.id={env.get('id')} imports a module of its author's choice; "
+            "if you trust it, say so with --allow-import",
+            Exit.CHECKPOINT,
+        )
+    return checked
+
+
+def _plain(where: str, value: Any) -> None:
+    """Refuse what plain data does not need: interpolations, odd keys, dates, endless numbers."""
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            if not isinstance(key, str) or "${" in key:
+                raise UserError(f"{where or 'config'} has the key {key!r}; want plain words")
+            _plain(f"{where}.{key}" if where else key, inner)
+    elif isinstance(value, list):
+        for inner in value:
+            _plain(where, inner)
+    elif isinstance(value, str) and "${" in value:
+        raise UserError(f"{where}={value!r} is an interpolation; a saved config holds values only")
+    elif not isinstance(value, str | int | float | None):
+        raise UserError(f"{where} is a {type(value).__name__}; want a number, word or list")
+    elif isinstance(value, int) and abs(value) > 2**63:
+        raise UserError(f"{where} is a number of {value.bit_length()} bits; at most 63 make sense")
+
+
+def _same_keys(where: str, config: Mapping[str, Any], wanted: list[str]) -> None:
+    prefix = f"{where}." if where else ""
+    for key in config:
+        if key not in wanted:
+            meant = nearest(str(key), wanted)
+            hint = f"did you mean {prefix}{meant}?" if meant else "keys: " + ", ".join(wanted)
+            raise UserError(f"{prefix}{key}: no such key; {hint}")
+    for key in wanted:
+        if key not in config:
+            raise UserError(f"{prefix}{key}: missing; give {prefix}{key}=VALUE")
+
+
+def _common(where: str, value: Any, default: Any) -> Any:
+    if isinstance(default, Mapping):
+        if not isinstance(value, Mapping):
+            raise UserError(f"{where}={value}: want keys below it, such as {where}.KEY=VALUE")
+        _same_keys(where, value, list(default))
+        return {k: _common(f"{where}.{k}", value[k], default[k]) for k in default}
+    special: dict[str, Callable[[str, Any], Any]] = {"device": _device, "name": _name}
+    if where in special:
+        return special[where](where, value)
+    kinds = {bool: "bool", int: "int", float: "float", str: "str", list: "list"}
+    annotation = kinds.get(type(default), "")
+    if where in _LIMITS and default is None:
+        annotation = "int | None"
+    found = typed(where, value, annotation, default)
+    low, high = _LIMITS.get(where, (0 if isinstance(default, int) else -math.inf, math.inf))
+    if isinstance(found, int | float) and not isinstance(found, bool) and not low <= found <= high:
+        side, limit = ("at least", low) if found < low else ("at most", high)
+        raise UserError(f"{where}={found}: want {side} {limit:g}, for example {where}={default}")
+    return found
+
+
+def _counts(group: str, node: Mapping[str, Any]) -> None:
+    """Whole numbers in a node count something: refuse negative ones before torch is loaded."""
+    for key, value in node.items():
+        for number in value if isinstance(value, list) else [value]:
+            if isinstance(number, int) and not isinstance(number, bool) and number < 0:
+                raise UserError(f"{group}.{key}={value}: want 0 or more")
+
+
+def _device(where: str, value: Any) -> str:
+    if not isinstance(value, str) or not _DEVICE.fullmatch(value):
+        meant = nearest(str(value), ["auto", "cpu", "cuda"]) or "auto"
+        raise UserError(f"{where}={value}: want auto, cpu, cuda or cuda:N; try {where}={meant}")
+    return value
+
+
+def _name(where: str, value: Any) -> str:
+    text = typed(where, value, "str")
+    if not _NAME.fullmatch(text) or text.startswith("."):
+        raise UserError(
+            f"{where}={text}: it names a folder; want letters, digits and any of . , = + @ _ -"
+        )
+    return str(text)

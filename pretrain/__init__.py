@@ -1,0 +1,1 @@
+"""Stage 1: learn skills without reward, measure them, look at them."""
