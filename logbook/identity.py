@@ -7,17 +7,22 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-VOLATILE = frozenset(
-    {"steps", "name", "device", "threads", "env.threads", "log_every", "checkpoint_every", "keep"}
+_VOLATILE = (
+    "steps name device threads env.threads log_every checkpoint_every keep evaluate atlas".split()
 )
-"""Dotted keys that a run may change when it goes on."""
+
+
+def volatile(key: str) -> bool:
+    """Whether a run may change this dotted key when it goes on: it does not alter the learning."""
+    return any(key == name or key.startswith(f"{name}.") for name in _VOLATILE)
+
 
 ABSENT = "(absent)"
 
 
 def identity(config: Mapping[str, Any], stage: str) -> str:
     """A digest of the stage and of all keys that change what is learned."""
-    lasting = {k: v for k, v in flat(config).items() if k not in VOLATILE}
+    lasting = {k: v for k, v in flat(config).items() if not volatile(k)}
     text = json.dumps([stage, lasting], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()
 

@@ -31,6 +31,9 @@ class Record:
 
     def begin(self, step: int, steps: int, length: int, elapsed: float) -> None:
         """Go on from `step` of `steps`, where metrics.jsonl had `length` bytes."""
+        self.quiet()
+        if self._events is not None:
+            self._events.close()
         if not self._metrics.cut(length):
             progress.warn(f"{self._folder}/metrics.jsonl was changed by another hand")
             self._metrics.cut_after(step)

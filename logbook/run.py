@@ -29,20 +29,21 @@ from logbook import checkpoint, files, progress, versions
 from logbook.checkpoint import CheckpointError, Manifest, State
 from logbook.config import read_yaml
 from logbook.errors import Exit, UserError
-from logbook.identity import VOLATILE, differences, flat, identity, to_yaml
+from logbook.identity import differences, flat, identity, to_yaml, volatile
 from logbook.killpoints import reach
 from logbook.lock import Lock
 from logbook.record import Record
 from logbook.signals import Stop
 
 _WAITS = (1.0, 2.0, 4.0, 8.0, 15.0)  # seconds between attempts to save on a full disk
+_PATIENCE = 3  # rollbacks in one session before giving up
 
 
 class Run:
     """One open run. Make it with `Run.open` and use it as a context manager.
 
     `done`: it was finished before, there is nothing to do. `step`: the last one logged, saved or
-    restored. `exact`: False once it went on under other versions, threads or devices.
+    restored. `exact`: False once it rolled back, or went on under other versions or threads.
     """
 
     def __init__(self, folder: Path, config: dict[str, Any], stage: str, keep: int) -> None:
@@ -54,6 +55,7 @@ class Run:
         self.step = 0
         self.done = False
         self.exact = True
+        self._rolled_back = 0
         self._checkpoints = folder / "checkpoints"
         self._keep = keep
         self._stop = Stop()
@@ -133,7 +135,7 @@ class Run:
             raise UserError(
                 f"{self.folder} holds a {stage} run: choose another folder with name=..."
             )
-        refused = [line for key, line in lines.items() if key not in VOLATILE]
+        refused = [line for key, line in lines.items() if not volatile(key)]
         if refused:
             shown = "; ".join(refused[:4]) + ("; ..." if len(refused) > 4 else "")
             raise UserError(
@@ -189,16 +191,33 @@ class Run:
 
     def stopped(self) -> UserError:
         """What to raise once saved after `stop_requested`."""
-        return UserError(
-            f"stopped by {self._stop.reason or 'request'} and saved at step {self.step:,}: "
-            f"go on with the same command, or: resume {self.folder}",
-            Exit.AGAIN,
-        )
+        line = f"stopped by {self._stop.reason or 'request'} and saved at step {self.step:,}"
+        line += f": go on with the same command, or: resume {self.folder}"
+        return UserError(line, Exit.AGAIN)
+
+    def stop_at_once(self) -> None:
+        """From now on a stop signal raises `stopped()` where it lands: all that counts is saved."""
+        self._stop.raises = self.stopped
+
+    def roll_back(self, reason: str) -> tuple[int, State, int]:
+        """Back to the newest checkpoint after `reason`, such as a loss that is not finite.
+
+        Returns step, state and how often this happened: draw from another stream than before, or
+        the same will happen again. Raises UserError the third time, or if there is no checkpoint.
+        """
+        self._rolled_back += 1
+        again = "a lower learning rate may help, or another seed"
+        if self._rolled_back >= _PATIENCE or not checkpoint.listed(self._checkpoints):
+            raise UserError(f"{self.folder}: {reason}; given up: {again}")
+        progress.warn(f"{reason}; going back to the last checkpoint")
+        step, state = self.restore() or (0, {})
+        self.exact = False
+        return step, state, self._rolled_back
 
     def restore(self) -> tuple[int, State] | None:
         """The newest good checkpoint as (step, state), with the record cut back to it; or None.
 
-        Call it when all libraries are loaded and before the first `log`; a second call rolls back.
+        Call it when all libraries are loaded and before the first `log`.
         Checkpoints that cannot be trusted are named and passed over. Raises UserError if none of
         those that are there can be.
         """

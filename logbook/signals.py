@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Any, Self
 
@@ -14,12 +15,14 @@ _SIGNALS = ("SIGTERM", "SIGINT", "SIGHUP", "SIGUSR1", "SIGUSR2")
 class Stop:
     """While open, stop signals set `requested` instead of ending the process.
 
+    With `raises` set they raise what it returns, in the main thread, wherever it is.
     A second Ctrl-C ends it at once: whatever was being saved is whole or not there. Off the main
     thread Python cannot catch signals, and `requested` stays False.
     """
 
     def __init__(self) -> None:
         self.reason = ""
+        self.raises: Callable[[], BaseException] | None = None
         self._before: dict[signal.Signals, Any] = {}
 
     @property
@@ -51,6 +54,8 @@ class Stop:
             os.kill(os.getpid(), number)
             return
         self.reason = signal.Signals(number).name
+        if self.raises is not None:
+            raise self.raises()
         hint = ", Ctrl-C again to leave at once" if number == signal.SIGINT else ""
         # os.write: print is not safe inside a signal handler
         os.write(2, f"\n{self.reason}: finishing this update and saving{hint}\n".encode())

@@ -18,6 +18,7 @@ import pytest
 
 from logbook import checkpoint, killpoints, metrics, run, versions
 from logbook.errors import Exit, UserError
+from logbook.identity import identity
 from logbook.run import Run
 
 CONFIG = {"skill": {"name": "none", "view": ["x"]}, "seed": 1, "steps": 30, "checkpoint_every": 5}
@@ -328,6 +329,54 @@ def test_a_second_interrupt_leaves_at_once(tmp_path: Path) -> None:
             os._exit(0)  # not reached
 
     assert _fork(stubborn) == -signal.SIGINT
+
+
+def test_what_is_saved_may_be_left_at_once(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="SIGTERM and saved at step 3") as refusal:
+        with Run.open(tmp_path, CONFIG, stage="pretrain") as a_run:
+            a_run.restore()
+            a_run.save(3, {})
+            a_run.stop_at_once()
+            os.kill(os.getpid(), signal.SIGTERM)
+            raise AssertionError("not reached")
+    assert refusal.value.code == Exit.AGAIN
+
+
+def test_a_run_rolls_back_twice_and_then_gives_up(tmp_path: Path) -> None:
+    with Run.open(tmp_path, CONFIG, stage="pretrain") as a_run:
+        a_run.restore()
+        with pytest.raises(UserError, match="loss is nan; given up"):
+            a_run.roll_back("loss is nan")  # nothing to go back to
+    with Run.open(tmp_path, CONFIG, stage="pretrain") as a_run:
+        a_run.restore()
+        a_run.log(1, {"train/loss": 0.5})
+        a_run.save(1, {"at": 1})
+        for count in (1, 2):
+            a_run.log(2, {"train/loss": float("nan")})
+            assert a_run.roll_back("loss is nan") == (1, {"at": 1}, count)
+        with pytest.raises(UserError, match="loss is nan; given up"):
+            a_run.roll_back("loss is nan")
+        assert not a_run.exact
+    assert [row["train/loss"] for row in _rows(tmp_path)] == [0.5]
+
+
+@pytest.mark.parametrize(
+    ("change", "same"),
+    [
+        ({"steps": 9}, True),
+        ({"evaluate": {"episodes": 1}}, True),
+        ({"env": {"threads": 2, "name": "ant"}}, True),
+        ({"env": {"threads": 1, "name": "hopper"}}, False),
+        ({"seed": 2}, False),
+        ({"stepsize": 1}, False),
+    ],
+)
+def test_only_what_alters_the_learning_makes_another_run(
+    change: dict[str, Any], same: bool
+) -> None:
+    base = {"seed": 1, "steps": 5, "env": {"threads": 1, "name": "ant"}, "evaluate": {}}
+    assert (identity(base, "pretrain") == identity(base | change, "pretrain")) is same
+    assert identity(base, "pretrain") != identity(base, "finetune")
 
 
 def test_opening_a_run_does_not_load_torch(tmp_path: Path) -> None:

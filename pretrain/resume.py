@@ -1,0 +1,64 @@
+"""The command `resume RUN`: go on with a run that was stopped; its folder says everything."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+from pathlib import Path
+from typing import NoReturn
+
+from logbook import files
+from logbook.build import nearest
+from logbook.cli import guard, perform
+from logbook.config import load_config
+from logbook.errors import UserError
+
+_STAGES = {"pretrain": "pretrain.stage:pretrain_stage"}
+"""Which function goes on with a run of which command: ours, never a name from the folder."""
+
+
+def main() -> NoReturn:
+    """Read the command line, go on with the run, exit with its code."""
+    guard(_main)
+
+
+def _main() -> int:
+    parser = argparse.ArgumentParser(
+        prog="resume", description="Go on with an unfinished run, exactly where it was saved."
+    )
+    parser.add_argument("run", type=Path, metavar="RUN", help="the run's folder")
+    parser.add_argument(
+        "--allow-import",
+        action="store_true",
+        help="let its config name an environment id that imports a module",
+    )
+    flags = parser.parse_args()
+    return resume(flags.run, flags.allow_import)
+
+
+def resume(folder: Path, allow_import: bool = False) -> int:
+    """Go on with the run in `folder`; returns the exit code."""
+    if not (folder / "config.yaml").is_file():
+        raise UserError(f"{folder} is not a run: it has no config.yaml{_hint(folder)}")
+    command = str(files.read_json(folder / "run.json").get("stage", "pretrain"))
+    if command not in _STAGES:
+        known = ", ".join(_STAGES)
+        raise UserError(f"{folder}/run.json names the stage {command[:40]!r}; known: {known}")
+    config = load_config(folder / "config.yaml", command, allow_import=allow_import)
+    module, _, function = _STAGES[command].partition(":")
+    stage = getattr(importlib.import_module(module), function)
+    overrides = folder / "overrides.txt"
+    typed = tuple(overrides.read_text().splitlines()) if overrides.is_file() else ()
+    return perform(stage, config, folder, typed)
+
+
+def _hint(folder: Path) -> str:
+    runs = [str(path.parent) for path in sorted(Path("runs").glob("*/*/*/config.yaml"))]
+    meant = nearest(str(folder).rstrip("/"), runs)
+    if meant:
+        return f"; did you mean {meant}?"
+    return f"; runs here: {', '.join(runs[:6])}" if runs else ""
+
+
+if __name__ == "__main__":
+    main()
