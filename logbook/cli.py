@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from logbook.errors import Exit, UserError
+from logbook.gl import check_setting
 
 Stage = Callable[[dict[str, Any], Path, tuple[str, ...]], None]
 """What a command does with a checked config, its run folder and the overrides as typed."""
@@ -180,6 +181,7 @@ def perform(
 ) -> int:
     """One run: the checks that need no torch, then the stage; returns the exit code."""
     try:
+        check_setting()
         device_exists(config["device"])
         writable(run_dir)
         stage(config, run_dir, overrides)
