@@ -142,18 +142,17 @@ class Maze(Point):
     def _moved(self, move: Array) -> Array:
         here, there = self._cell(self._pos), self._cell(self._pos + move)
         (x, y), (to_x, to_y) = here.T, there.T
-        x_blocked, y_blocked = self._wall[to_x, y], self._wall[x, to_y]
-        diagonal = self._wall[to_x, to_y] & ~x_blocked & ~y_blocked
-        if diagonal.any():
-            # Whichever line between cells is crossed first lets the move pass, the other stops it.
-            line = np.maximum(here, there) + self._corner - 1
-            with np.errstate(divide="ignore", invalid="ignore"):
-                share = (line - self._pos) / move
-            x_first = share[:, 0] < share[:, 1]
-            x_blocked = x_blocked | (diagonal & ~x_first)
-            y_blocked = y_blocked | (diagonal & x_first)
+        beside, above, across = self._wall[to_x, y], self._wall[x, to_y], self._wall[to_x, to_y]
+        blocked = np.stack([beside, above], 1)
+        turns = np.flatnonzero((to_x != x) & (to_y != y) & (across | (beside ^ above)))
+        if len(turns):
+            # Two lines between cells are crossed: the first decides which cell the second leads to.
+            line = np.maximum(here[turns], there[turns]) + self._corner - 1
+            share = (line - self._pos[turns]) / move[turns]
+            second = (share[:, 0] < share[:, 1]).astype(np.int64)  # the axis whose line comes later
+            passed = ~blocked[turns, 1 - second]
+            blocked[turns[passed], second[passed]] = across[turns[passed]]
         free = self._pos + move
-        blocked = np.stack([x_blocked, y_blocked], 1)
         if not blocked.any():
             return free
         # A wall's face belongs to one of the two cells it parts: stay a hair on this side of it.
@@ -162,8 +161,8 @@ class Maze(Point):
         return np.where(blocked, face, free)
 
     def _reward(self, before: Array) -> Array:
-        there = self._cell(self._pos) == self._cell(self._goal)
-        return np.asarray(there.all(1), np.float64)
+        inside = np.abs(self._pos - self._goal) < 0.5
+        return np.asarray(inside[:, 0] & inside[:, 1], np.float64)
 
     def _draw_room(self, pen: ImageDraw.ImageDraw, at: Place) -> None:
         def fill(x: float, y: float, colour: tuple[int, int, int]) -> None:
