@@ -69,6 +69,9 @@ class Dmc(LoopedWorld):
     ) -> None:
         with _quiet():
             self.envs = _load(domain, task, num_envs, endless=max_episode_steps is not None)
+        if render_mode is None and domain == "quadruped":
+            for env in self.envs:  # escape would open a renderer in every reset, to show its hills
+                env.physics._make_rendering_contexts = _none
         one = self.envs[0]
         self._domain = domain
         actions = one.action_spec()
@@ -167,6 +170,10 @@ def _load(domain: str, task: str, count: int, *, endless: bool) -> list[Any]:
     _check("env.task", task, suite.TASKS_BY_DOMAIN[domain])
     kwargs: dict[str, Any] = {"random": 0} | ({"time_limit": math.inf} if endless else {})
     return [suite.load(domain, task, task_kwargs=dict(kwargs)) for _ in range(count)]
+
+
+def _none() -> None:
+    return None
 
 
 def _check(key: str, value: str, known: Any) -> None:
