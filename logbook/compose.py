@@ -130,6 +130,9 @@ class _Composer:
     def job(self, parsed: list[Override]) -> Job:
         """The run that these overrides describe."""
         texts = tuple(str(o.input_line) for o in parsed)
+        for override in parsed:
+            if override.is_delete() and override.key_or_group not in self.choices:
+                raise UserError(f"{override.input_line}: no key can be left out; give it a value")
         chosen = [o for o in parsed if o.key_or_group in self.choices]
         for override in chosen:
             self._check_choice(override)

@@ -42,10 +42,10 @@ class _Loader(yaml.SafeLoader):  # type: ignore[misc, unused-ignore]
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
         seen = set()
         for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise yaml.YAMLError("it has a key that is no word")
             if key.value in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key.value} stands there twice", key.start_mark
-                )
+                raise yaml.YAMLError(f"the key {key.value} stands there twice")
             seen.add(key.value)
         found: dict[Any, Any] = super().construct_mapping(node, deep)
         return found

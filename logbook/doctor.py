@@ -242,7 +242,12 @@ def _disk(runs: Path) -> Iterator[Finding]:
     try:
         writable(runs, megabytes=0)
     except UserError as e:
-        yield Finding("run folder", "fail", str(e).partition(": ")[2].rpartition("; ")[0], "doctor OTHER_FOLDER")
+        yield Finding(
+            "run folder",
+            "fail",
+            str(e).partition(": ")[2].rpartition("; ")[0],
+            "doctor OTHER_FOLDER",
+        )
         return
     there = next(p for p in (runs, *runs.absolute().parents) if p.exists())
     free = shutil.disk_usage(there).free / 2**30

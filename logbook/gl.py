@@ -96,7 +96,11 @@ def choose() -> Backend:
     if found.name is not None:
         os.environ.pop("PYOPENGL_PLATFORM", None)  # the backend sets its own; the probe had none
         if found.name != value:
-            _switch()
+            try:
+                _switch()
+            except Exception as e:  # another library has settled on another OpenGL before
+                reason = f"{found.name} draws, but this process has loaded another OpenGL ({e})"
+                return Backend(None, f"{reason}: set MUJOCO_GL={found.name} before the start")
     return found
 
 

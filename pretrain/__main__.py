@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -16,7 +17,9 @@ def main() -> NoReturn:
 
 def _pretrain(config: dict[str, Any], run_dir: Path, overrides: tuple[str, ...]) -> None:
     # A world that cannot be built is told now: loading torch takes longer than building one.
-    build("env", config["env"], num_envs=1).close()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the world of the run itself will say them
+        build("env", config["env"], num_envs=1).close()
     from pretrain.stage import pretrain_stage
 
     pretrain_stage(config, run_dir, overrides)

@@ -1,0 +1,136 @@
+"""The command line: what wins over what, and every mistake in one line with the remedy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from logbook.compose import compose, sweep
+from logbook.config import CONFIGS
+from logbook.errors import Exit, UserError
+
+MISTAKES = [
+    ("skil=diayn", "skil: no such key; did you mean skill?"),
+    ("skill=dyan", "skill=dyan: no such skill; did you mean skill=diayn?"),
+    ("skill.num_skills=abc", "skill.num_skills=abc: want a whole number"),
+    ("skill.num_skills=2.5", "skill.num_skills=2.5: want a whole number"),
+    ("skill.num_skill=5", "did you mean skill.num_skills?"),
+    ("skill.num_skills=-3", "skill.num_skills=-3: want 0 or more"),
+    ("num_skills=5", "did you mean skill.num_skills?"),
+    ("agent.num_skills=5", "did you mean skill.num_skills?"),
+    ("env=cheeta", "did you mean env=cheetah?"),
+    ("agent=diayn", "agent=diayn: no such agent (choices: "),
+    ("preset=nope", "preset=nope: no such preset"),
+    ("skill=", "'skill=' lacks a value (choices: "),
+    ("seed=", "'seed=' lacks a value"),
+    ("=3", "'=3' lacks a key"),
+    ("skill", "'skill' lacks a value"),
+    ("seed", "'seed' lacks a key and a value"),
+    ("agent.lr=[", "cannot be read"),
+    ("agent.lr='a", "cannot be read"),
+    ("~skill", "a run needs one"),
+    ("~seed", "~seed: no key can be left out"),
+    ("skill=[diayn]", "no such skill"),
+    ("seed=1,2", "add -m"),
+    ("steps=0", "steps=0: want at least 1"),
+    ("steps=many", "steps=many: want a whole number, for example steps="),
+    ("num_envs=0", "num_envs=0: want at least 1"),
+    ("num_envs=1e12", "want at most"),
+    ("seed=-1", "seed=-1: want at least 0"),
+    ("checkpoint_every=0", "want at least 1"),
+    ("device=gpu", "device=gpu: want auto, cpu, cuda or cuda:N"),
+    ("name=../x", "name=../x: it names a folder"),
+    ("agent.lr=nan", "agent.lr=nan: want a number"),
+    ("agent.hidden=64", "want a list of whole numbers"),
+    ("agent.hidden=[64,-1]", "want 0 or more"),
+    ("+foo=3", "foo: no such key"),
+    ("+skill.foo=3", "skill.foo: diayn has no such key"),
+    ("skill=3", "skill=3: no such skill"),
+    ("skill.name=os", "skill.name=os: no such skill"),
+    ("env.name=point", "choose env=point"),
+    ("hydra.foo=1", "Key 'foo' not in 'HydraConf'"),
+    ("agent.tau=${nope}", "agent.tau: Interpolation key 'nope' not found"),
+]
+
+
+@pytest.mark.parametrize(("typed", "words"), MISTAKES)
+def test_mistake(typed, words):
+    with pytest.raises(UserError) as e:
+        compose("pretrain", [typed])
+    assert words in str(e.value)
+    assert "\n" not in str(e.value) and e.value.code == Exit.CONFIG
+
+
+def test_a_mistake_is_found_among_good_words():
+    with pytest.raises(UserError, match="skil: no such key"):
+        compose("pretrain", ["env=point", "skil=diayn", "seed=3", "skill.num_skills=4"])
+
+
+def test_defaults_are_whole_and_typed():
+    job = compose("pretrain", [])
+    assert job.config["skill"]["name"] == "diayn" and job.config["env"]["name"] == "cheetah"
+    assert job.run_dir == Path("runs/diayn-cheetah/base/0")
+    assert type(job.config["agent"]["lr"]) is float and "hydra" not in job.config
+    assert compose("pretrain", ["steps=2e6"]).config["steps"] == 2_000_000
+
+
+def test_the_command_line_wins_over_the_preset_and_that_over_the_choices():
+    paper = compose("pretrain", ["preset=diayn_paper"]).config
+    assert paper["skill"]["num_skills"] == 50 and paper["agent"]["hidden"] == [300, 300]
+    assert paper["agent"]["updates"] == 1 and paper["num_envs"] == 1
+    mine = compose("pretrain", ["skill.num_skills=7", "preset=diayn_paper", "num_envs=3"]).config
+    assert mine["skill"]["num_skills"] == 7 and mine["num_envs"] == 3
+    with pytest.raises(UserError, match="metra has no such key.*preset=diayn_paper sets it"):
+        compose("pretrain", ["preset=diayn_paper", "skill=metra"])
+
+
+def write(folder: Path, name: str, text: str) -> None:
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+def test_what_a_skill_likes_of_an_agent(tmp_path):
+    """tuned/SKILL-AGENT.yaml is taken for that pair only; the command line wins over it."""
+    diayn = (CONFIGS / "skill" / "diayn.yaml").read_text()
+    write(tmp_path, "skill/mine.yaml", diayn)
+    write(tmp_path, "tuned/mine-sac.yaml", "# @package _global_\nagent: {tau: 0.5}\nseed: 9\n")
+    dirs = [str(tmp_path)]
+    usual = compose("pretrain", []).config["agent"]["tau"]
+    assert usual != 0.5
+    mine = compose("pretrain", ["skill=mine"], dirs)
+    assert mine.config["agent"]["tau"] == 0.5 and mine.config["seed"] == 9
+    assert mine.run_dir == Path("runs/mine-cheetah/base/9")
+    assert compose("pretrain", ["skill=mine", "agent.tau=0.3"], dirs).config["agent"]["tau"] == 0.3
+    assert compose("pretrain", ["skill=mine", "agent=ppo"], dirs).config["seed"] == 0
+    assert compose("pretrain", [], dirs).config["agent"]["tau"] == usual
+
+
+def test_a_yaml_may_set_keys_beside_its_own(tmp_path):
+    diayn = (CONFIGS / "skill" / "diayn.yaml").read_text()
+    body = "".join(f"  {line}\n" for line in diayn.splitlines() if not line.startswith("#"))
+    text = f"# @package _global_\n# Mine.\nskill:\n{body}agent:\n  tau: 0.25\n"
+    write(tmp_path, "skill/wide.yaml", text)
+    config = compose("pretrain", ["skill=wide"], [str(tmp_path)]).config
+    assert config["agent"]["tau"] == 0.25 and config["skill"]["name"] == "diayn"
+
+
+def test_folders_with_odd_names(tmp_path):
+    odd = tmp_path / "it's, [a] folder"
+    write(odd, "skill/mine.yaml", (CONFIGS / "skill" / "none.yaml").read_text())
+    assert compose("pretrain", ["skill=mine"], [str(odd)]).config["skill"]["name"] == "none"
+    with pytest.raises(UserError, match="no such folder"):
+        compose("pretrain", [], [str(tmp_path / "nowhere")])
+    with pytest.raises(UserError, match="did you mean skill=mine"):
+        compose("pretrain", ["skill=mines"], [str(odd)])
+
+
+def test_sweep_is_every_combination():
+    jobs = sweep("pretrain", ["skill=diayn,rnd", "seed=range(3)", "name=n", "steps=5"])
+    found = [(j.config["skill"]["name"], j.config["seed"]) for j in jobs]
+    assert found == [(s, i) for s in ("diayn", "rnd") for i in range(3)]
+    with pytest.raises(UserError, match="skill=dyan: no such skill"):
+        sweep("pretrain", ["skill=diayn,dyan"])
+    with pytest.raises(UserError, match="agent.lr=x"):
+        sweep("pretrain", ["agent.lr=1e-3,x", "seed=0,1"])
