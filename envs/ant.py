@@ -48,12 +48,11 @@ class Ant(ContactWorld):
         return qpos, 0.1 * rng.standard_normal(self.model.nv)
 
     def _place(self) -> Array:
-        return self._body.copy()
+        return np.array(self._body)
 
     def _outcome(self, act: Array, before: Array) -> tuple[Array, Array]:
         height = self.qpos[:, 2]
         healthy = (height >= 0.2) & (height <= 1.0)
-        healthy &= np.isfinite(self.qpos).all(1) & np.isfinite(self.qvel).all(1)
         contact = 5e-4 * np.square(np.clip(self._forces, -1.0, 1.0)).sum(1)
         effort = 0.5 * np.square(act).sum(1)
         return self._travel()[:, 0] + healthy - (effort + contact), ~healthy

@@ -37,8 +37,12 @@ def _unpack(words: Array) -> np.random.Generator:
     """Undo `_pack`."""
     a, b, c, d, has, left = (int(w) for w in words)
     bits = np.random.PCG64(0)
-    place = {"state": a << 64 | b, "inc": c << 64 | d}
-    bits.state = {"bit_generator": "PCG64", "state": place, "has_uint32": has, "uinteger": left}
+    bits.state = {
+        "bit_generator": "PCG64",
+        "state": {"state": a << 64 | b, "inc": c << 64 | d},
+        "has_uint32": has,
+        "uinteger": left,
+    }
     return np.random.Generator(bits)
 
 
@@ -120,7 +124,7 @@ class World(VectorEnv[Array, Array, Array]):
             self._begin(ids)
             self._age[ids] = 0
             self._ended[ids] = False
-        obs, feat = self._see(~mask)
+        obs, feat = self._see(ids)
         return obs, {"feat": feat}
 
     def step(self, actions: Array) -> tuple[Array, Array, Array, Array, dict[str, Any]]:
@@ -133,13 +137,15 @@ class World(VectorEnv[Array, Array, Array]):
         rew, terminated, unstable = self._advance(actions)
         self._age += 1
         truncated = (self._age >= self.max_episode_steps) & ~terminated
+        fresh = None
         if unstable.any():
+            fresh = np.flatnonzero(~unstable)
             self.unstable += int(unstable.sum())
             terminated = terminated & ~unstable
             truncated = truncated | unstable
             rew = np.where(unstable, 0.0, rew)
         self._ended = terminated | truncated
-        obs, feat = self._see(unstable)
+        obs, feat = self._see(fresh)
         return obs, rew, terminated, truncated, {"feat": feat, "unstable": unstable}
 
     def _reseed(self, ids: NDArray[np.int64], seed: int | Sequence[int | None] | None) -> None:
@@ -155,15 +161,19 @@ class World(VectorEnv[Array, Array, Array]):
             if seed[i] is not None:
                 self._rngs[i] = seeding.np_random(seed[i])[0]
 
-    def _see(self, keep: NDArray[np.bool_]) -> tuple[Array, Array]:
-        """Observations and feats of now; the rows of `keep` stay as they were last returned."""
-        obs, feat = self._observe(), self._feat()
-        if self._seen is not None and keep.any():
-            obs[keep], feat[keep] = self._seen[0][keep], self._seen[1][keep]
-        self._seen = obs.copy(), feat.copy()  # the caller may write into what it was given
-        return obs, feat
+    def _see(self, fresh: NDArray[np.int64] | None) -> tuple[Array, Array]:
+        """Observations and feats of now; rows other than `fresh` stay as they were last returned.
 
-    def render(self) -> tuple[Array, ...] | None:  # type: ignore[override]
+        None is all rows. The caller may write into what it is given, so a copy is kept.
+        """
+        obs, feat = self._observe(), self._feat()
+        if fresh is None or self._seen is None:
+            self._seen = obs.copy(), feat.copy()
+            return obs, feat
+        self._seen[0][fresh], self._seen[1][fresh] = obs[fresh], feat[fresh]
+        return self._seen[0].copy(), self._seen[1].copy()
+
+    def render(self) -> tuple[Array, ...] | None:
         """One frame of every world, if built with render_mode="rgb_array"."""
         if self.render_mode != "rgb_array":
             return None
@@ -176,7 +186,9 @@ class World(VectorEnv[Array, Array, Array]):
             "age": self._age.copy(),
             "ended": self._ended.copy(),
             "unstable": self.unstable,
-            "rngs": np.array([_pack(r) for r in self._rngs], np.uint64).reshape(-1, 6).view(np.int64),
+            "rngs": np.array([_pack(r) for r in self._rngs], np.uint64)
+            .reshape(-1, 6)
+            .view(np.int64),
             "seen": seen,
             "world": self._save(),
         }

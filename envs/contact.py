@@ -66,7 +66,9 @@ class ContactBatch:
         self._lib = _library()
         why = ctypes.create_string_buffer(1000)
         config = _Config(threads, True)
-        self._handle = self._lib.mjb_makeBatch(model._address, nsim, ctypes.byref(config), why, 1000)
+        self._handle = self._lib.mjb_makeBatch(
+            model._address, nsim, ctypes.byref(config), why, 1000
+        )
         if not self._handle:
             raise RuntimeError(f"MuJoCo made no batch of {nsim}: {why.value.decode()}")
         self.nsim = nsim
@@ -116,7 +118,9 @@ class ContactBatch:
     def _check(self, failed: int) -> None:
         if failed:
             errors = (self._lib.mjb_error(self._handle, i).decode() for i in range(self.nsim))
-            raise RuntimeError(f"MuJoCo failed in {failed} simulations: {next(filter(None, errors))}")
+            raise RuntimeError(
+                f"MuJoCo failed in {failed} simulations: {next(filter(None, errors))}"
+            )
 
     def _array(self, place: int, shape: tuple[int, ...], dtype: Any) -> Array:
         """A view of the library's own memory, which lives as long as this batch."""
@@ -156,12 +160,12 @@ class ContactWorld(MujocoWorld):
     def _travel(self) -> Array:
         """Velocity [N, 2] of the place over the last step."""
         now = self._place()
-        velocity = (now - self._at) / self.dt
+        velocity: Array = (now - self._at) / self.dt
         self._at = now
         return velocity
 
     def _place(self) -> Array:
-        """x and y [N, 2], a fresh array."""
+        """Its x and y [N, 2], a fresh array."""
         raise NotImplementedError
 
     def _save(self) -> State:

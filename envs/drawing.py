@@ -6,7 +6,9 @@ Everything is drawn from a copy of the model: a picture never changes the simula
 
 from __future__ import annotations
 
+import atexit
 import copy
+import weakref
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +19,8 @@ from numpy.typing import NDArray
 _PLAIN = ("mjRND_SHADOW", "mjRND_REFLECTION", "mjRND_FOG", "mjRND_HAZE")
 _FLOOR = np.array([[118, 136, 152], [150, 168, 184]])  # the checker's two tones
 _SKY = np.array([[205, 216, 228], [238, 243, 248]])
+
+_open: weakref.WeakSet[Drawing] = weakref.WeakSet()  # to be closed before Python is gone
 
 
 @dataclass(frozen=True)
@@ -35,7 +39,7 @@ class Camera:
 
 
 class Drawing:
-    """Draws one model from positions; keeps one renderer per picture size."""
+    """Draws one model from positions; keeps one renderer per picture size until `close()`."""
 
     def __init__(self, model: mujoco.MjModel, camera: Camera) -> None:
         self._model = copy.copy(model)
@@ -85,7 +89,15 @@ class Drawing:
                     f"starts, and install libegl1 libgl1 or libosmesa6 ({reason})"
                 ) from reason
             self._renderers[width, height] = made
+            _open.add(self)
+            atexit.unregister(_close_all)
+            atexit.register(_close_all)  # before OpenGL's own, which runs if registered later
         return self._renderers[width, height]
+
+
+def _close_all() -> None:
+    for drawing in list(_open):
+        drawing.close()
 
 
 def _prepare(model: mujoco.MjModel) -> None:
@@ -110,9 +122,9 @@ def _prepare(model: mujoco.MjModel) -> None:
         model.mat_texrepeat[material] = 0.5  # per metre: a checker of two squares, 1 m each
         texture = model.mat_texid[material, mujoco.mjtTextureRole.mjTEXROLE_RGB]
         if texture >= 0:
-            _repaint(model, texture, _FLOOR)
+            _repaint(model, int(texture), _FLOOR)
     for sky in np.flatnonzero(model.tex_type == mujoco.mjtTexture.mjTEXTURE_SKYBOX):
-        _repaint(model, sky, _SKY)
+        _repaint(model, int(sky), _SKY)
 
 
 def _repaint(model: mujoco.MjModel, texture: int, tones: NDArray[Any]) -> None:

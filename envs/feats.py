@@ -21,9 +21,12 @@ FREE_UNITS = (*_TRAVEL_UNITS, "m", "cosine of the tilt", "rad")
 
 def planar(world: MujocoWorld) -> Array:
     """PLANAR, [N, 5] float32: a body on rails in the x-z plane (qpos: x, z, pitch, ...)."""
-    x, height, pitch = world.qpos[:, :3].T
-    feat = [x, world.speed[:, 0], world.pace()[:, 0], height, pitch]
-    return np.stack(feat, 1).astype(np.float32)
+    feat = np.empty((world.num_envs, 5), np.float32)
+    feat[:, 0] = world.qpos[:, 0]
+    feat[:, 1] = world.speed[:, 0]
+    feat[:, 2] = world.pace()[:, 0]
+    feat[:, 3:] = world.qpos[:, 1:3]
+    return feat
 
 
 def planar_units(height: str) -> tuple[str, ...]:
@@ -33,15 +36,23 @@ def planar_units(height: str) -> tuple[str, ...]:
 
 def flat(world: MujocoWorld) -> Array:
     """FLAT, [N, 7] float32: a body in the x-y plane (qpos: x, y, yaw, ...)."""
-    x, y, yaw = world.qpos[:, :3].T
-    return np.stack([x, y, *world.speed.T, *world.pace().T, yaw], 1).astype(np.float32)
+    feat = np.empty((world.num_envs, 7), np.float32)
+    feat[:, :2] = world.qpos[:, :2]
+    feat[:, 2:4] = world.speed
+    feat[:, 4:6] = world.pace()
+    feat[:, 6] = world.qpos[:, 2]
+    return feat
 
 
 def free(world: MujocoWorld) -> Array:
     """FREE, [N, 9] float32: a body with a free joint (qpos: x, y, z, quaternion, ...)."""
-    x, y, height, a, b, c, d = world.qpos[:, :7].T
+    a, b, c, d = world.qpos[:, 3:7].T
     norm = a * a + b * b + c * c + d * d  # not 1 at the start: the noise is added to it too
-    upright = 1.0 - 2.0 * (b * b + c * c) / norm
-    yaw = np.arctan2(2.0 * (a * d + b * c), a * a + b * b - c * c - d * d)
-    feat = [x, y, *world.speed.T, *world.pace().T, height, upright, yaw]
-    return np.stack(feat, 1).astype(np.float32)
+    feat = np.empty((world.num_envs, 9), np.float32)
+    feat[:, :2] = world.qpos[:, :2]
+    feat[:, 2:4] = world.speed
+    feat[:, 4:6] = world.pace()
+    feat[:, 6] = world.qpos[:, 2]
+    feat[:, 7] = 1.0 - 2.0 * (b * b + c * c) / norm
+    feat[:, 8] = np.arctan2(2.0 * (a * d + b * c), a * a + b * b - c * c - d * d)
+    return feat

@@ -57,39 +57,44 @@ def gymnasium_model(file: str) -> mujoco.MjModel:
 
 
 class Trail:
-    """Mean velocity over the last second, per world: displacement over time, from positions."""
+    """Mean velocity over the last second, per world: displacement over time, from positions.
+
+    A ring of the last second's positions that all worlds turn together. A world that begins fills
+    its whole ring with its first position, so the oldest entry is never from before.
+    """
 
     def __init__(self, num_envs: int, width: int, dt: float) -> None:
         self.steps = max(1, round(1.0 / dt))
         self.dt = dt
         self._past = np.zeros((self.steps + 1, num_envs, width))
+        self._now = 0
         self._age = np.zeros(num_envs, np.int64)
-        self._rows = np.arange(num_envs)
 
     def begin(self, ids: NDArray[np.int64], position: Array) -> None:
         """Start again at `position` [len(ids), width]."""
         self._age[ids] = 0
-        self._past[0, ids] = position
+        self._past[:, ids] = position
 
     def push(self, position: Array) -> None:
         """Record the position [N, width] after a step."""
         self._age += 1
-        self._past[self._age % (self.steps + 1), self._rows] = position
+        self._now = (self._now + 1) % (self.steps + 1)
+        self._past[self._now] = position
 
     def velocity(self) -> Array:
         """[N, width] in position units per second; 0 before the first step."""
-        back = np.minimum(self._age, self.steps)
-        now = self._past[self._age % (self.steps + 1), self._rows]
-        then = self._past[(self._age - back) % (self.steps + 1), self._rows]
-        return (now - then) / (np.maximum(back, 1) * self.dt)[:, None]
+        moved = self._past[self._now] - self._past[(self._now + 1) % (self.steps + 1)]
+        velocity: Array = moved / (self._age.clip(1, self.steps) * self.dt)[:, None]
+        return velocity
 
     def state_dict(self) -> State:
         """Everything that an exact resume needs."""
-        return {"past": self._past.copy(), "age": self._age.copy()}
+        return {"past": self._past.copy(), "now": self._now, "age": self._age.copy()}
 
     def load_state_dict(self, state: State) -> None:
         """Undo `state_dict`."""
         self._past = np.array(state["past"])
+        self._now = int(state["now"])
         self._age = np.array(state["age"])
 
 
@@ -136,6 +141,7 @@ class MujocoWorld(World):
         self.qvel: NDArray[np.float64] = self.batch.bind("qvel")
         self.speed: NDArray[np.float64] = np.zeros((num_envs, self.trail))
         self._ctrl = self.batch.bind("ctrl")
+        self._warned = self.batch.warning[:, _DIVERGED, 1]
         self._before = self.batch.state.copy()
         self._rest = self.batch.state[0].copy()
         self._trail = Trail(num_envs, self.trail, self.dt)
@@ -159,19 +165,24 @@ class MujocoWorld(World):
     def _advance(self, act: Array) -> tuple[Array, Array, Array]:
         np.copyto(self._before, self.batch.state)
         before = self.qpos.copy()
-        # MuJoCo resets a diverged simulation, counter and all, and then counts 1: so from zero
-        self.batch.warning[:] = 0
         self._ctrl[:] = act
         self._simulate()
-        unstable = self.batch.warning[:, _DIVERGED, 1].any(1)
-        unstable |= ~np.isfinite(self.batch.state).all(1)
-        if unstable.any():
-            good = np.isfinite(self._before).all(1, keepdims=True)
-            self.batch.state[unstable] = np.where(good, self._before, self._rest)[unstable]
+        unstable = self._diverged()
         self.speed = (self.qpos[:, : self.trail] - before[:, : self.trail]) / self.dt
         self._trail.push(self.qpos[:, : self.trail])
         rew, terminated = self._outcome(act, before)
         return rew, terminated, unstable
+
+    def _diverged(self) -> NDArray[np.bool_]:
+        """Which worlds diverged [N]; those are taken back to before the step."""
+        if not self._warned.any() and np.isfinite(self.batch.state.sum()):
+            return np.zeros(self.num_envs, np.bool_)  # nearly always, and quickly
+        unstable: NDArray[np.bool_] = self._warned.any(1) | ~np.isfinite(self.batch.state).all(1)
+        good = np.isfinite(self._before).all(1, keepdims=True)
+        self.batch.state[unstable] = np.where(good, self._before, self._rest)[unstable]
+        # MuJoCo resets a diverged simulation, counter and all, then counts 1: so start from zero
+        self.batch.warning[:] = 0
+        return unstable
 
     def _simulate(self) -> None:
         """Advance all simulations by one step of the world, under the controls just written."""
@@ -202,6 +213,7 @@ class MujocoWorld(World):
         self.batch.state[:] = rows
         self.batch.forward()  # fills the derived fields, and moves the warm start
         self.batch.state[:] = rows
+        self.batch.warning[:] = 0
         self.speed = np.array(state["speed"])
         self._trail.load_state_dict(state["trail"])
 

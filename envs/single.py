@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -18,7 +18,7 @@ class SingleWorld(gymnasium.Env[Array, Array]):
     `info` holds `feat` [F] and, after a step, `unstable`. The batch of one is `batched`.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"], "render_fps": 25}  # type: ignore[misc]
+    metadata = {"render_modes": ["rgb_array"], "render_fps": 25}
 
     def __init__(self, world: str, *, render_mode: str | None = None, **params: Any) -> None:
         self.batched = make_default(world, render_mode=render_mode, **params)
@@ -35,13 +35,13 @@ class SingleWorld(gymnasium.Env[Array, Array]):
         obs, info = self.batched.reset(seed=seed)
         return obs[0], {"feat": info["feat"][0]}
 
-    def step(self, action: Array) -> tuple[Array, float, bool, bool, dict[str, Any]]:  # type: ignore[override]
+    def step(self, action: Array) -> tuple[Array, float, bool, bool, dict[str, Any]]:
         """Advance by one action inside the action space."""
         obs, rew, terminated, truncated, info = self.batched.step(np.asarray(action)[None])
         told = {"feat": info["feat"][0], "unstable": bool(info["unstable"][0])}
         return obs[0], float(rew[0]), bool(terminated[0]), bool(truncated[0]), told
 
-    def render(self) -> NDArray[np.uint8] | None:  # type: ignore[override]
+    def render(self) -> NDArray[np.uint8] | None:
         """A frame [height, width, 3], if built with `render_mode="rgb_array"`."""
         frames = self.batched.render()
         return None if frames is None else frames[0]
