@@ -144,6 +144,8 @@ class _Composer:
             for override in parsed:
                 self._check_key(override, known)
             reason = str(e.__cause__ or e).strip().splitlines()[0]
+            if "hydra/launcher" in reason:
+                reason += ": pip install hydra-joblib-launcher (or hydra-submitit-launcher)"
             raise UserError(f"{' '.join(texts)}: {reason}") from None
         try:
             return Job(check(plain(composed), self.command), run_dir, texts)
