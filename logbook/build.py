@@ -176,9 +176,16 @@ def typed(where: str, value: Any, annotation: str, example: Any = None) -> Any:
         return convert(value, annotation)
     except Misfit as e:
         meant = nearest(str(value), list(e.choices))
-        shown = "null" if value is None else value
-        better = meant or (e.example if example is None else example)
-        raise UserError(f"{where}={shown}: want {e.wanted}, for example {where}={better}") from None
+        better = meant or (e.example if example is None else _shown(example))
+        line = f"{where}={_shown(value)}: want {e.wanted}, for example {where}={better}"
+        raise UserError(line) from None
+
+
+def _shown(value: Any) -> str:
+    """A value as one types it."""
+    if value is None:
+        return "null"
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _keys(group: str, key: str, wanted: Signature) -> str:

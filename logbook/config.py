@@ -31,6 +31,8 @@ _LIMITS: dict[str, tuple[float, float]] = {
     "checkpoint_every": (1, 1e15),
     "log_every": (1, 1e15),
     "skill_steps": (1, 1e15),
+    "evaluate.steps": (1, 1e9),
+    "evaluate.reps": (1, 1e6),
 }
 _DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
 _NAME = re.compile(r"[\w.,=+@-]{1,120}")

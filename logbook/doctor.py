@@ -214,7 +214,7 @@ def _drawing() -> Iterator[Finding]:
         yield Finding("OpenGL", "warn", found, remedy if reason else "unset MUJOCO_GL")
         return
     slow = backend.frames_per_s < 30
-    remedy = "videos will take minutes; atlas.size=120 is quicker" if slow else ""
+    remedy = "videos will take long: fewer frames with atlas.frames=500" if slow else ""
     found = f"{backend.name}, {backend.frames_per_s:.0f} frames/s of 240 x 240"
     yield Finding("OpenGL", "warn" if slow else "ok", found, remedy)
 
