@@ -17,6 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 _PLAIN = ("mjRND_SHADOW", "mjRND_REFLECTION", "mjRND_FOG", "mjRND_HAZE")
+_PERIOD = 2.0  # metres after which the floor looks the same: a checker of two squares
+_NEAR = 50.0  # metres; no world with walls is larger
 _FLOOR = np.array([[118, 136, 152], [150, 168, 184]])  # the checker's two tones
 _SKY = np.array([[205, 216, 228], [238, 243, 248]])
 
@@ -42,11 +44,12 @@ class Drawing:
     """Draws one model from positions; keeps one renderer per picture size until `close()`."""
 
     def __init__(self, model: mujoco.MjModel, camera: Camera) -> None:
-        self._model = copy.copy(model)
-        self._data = mujoco.MjData(self._model)
+        self.model = copy.copy(model)
+        self._data = mujoco.MjData(self.model)
         self._camera = camera
+        self._moving = np.flatnonzero(model.geom_bodyid > 0)
         self._renderers: dict[tuple[int, int], Any] = {}
-        _prepare(self._model)
+        _prepare(self.model)
 
     def frame(self, qpos: NDArray[Any], width: int, height: int) -> NDArray[np.uint8]:
         """A picture [height, width, 3] of the model at `qpos` [nq].
@@ -54,15 +57,20 @@ class Drawing:
         Raises RuntimeError if no OpenGL is to be had.
         """
         self._data.qpos[:] = qpos
-        mujoco.mj_kinematics(self._model, self._data)
-        mujoco.mj_comPos(self._model, self._data)
-        mujoco.mj_camlight(self._model, self._data)
+        mujoco.mj_kinematics(self.model, self._data)
+        mujoco.mj_comPos(self.model, self._data)
+        mujoco.mj_camlight(self.model, self._data)
         view = mujoco.MjvCamera()
         view.distance = self._camera.distance
         view.azimuth = self._camera.azimuth
         view.elevation = self._camera.elevation
-        x, y, _ = self._data.xpos[self._camera.body]
-        view.lookat[:] = x, y, self._camera.height
+        place = self._data.xpos[self._camera.body, :2].copy()
+        # floors are drawn only within some hundred metres of the origin: bring the agent back there
+        home = _PERIOD * np.round(place / _PERIOD) * (abs(place) > _NEAR)
+        self._data.geom_xpos[self._moving, :2] -= home
+        self._data.site_xpos[:, :2] -= home
+        self._data.light_xpos[:, :2] -= home
+        view.lookat[:] = *(place - home), self._camera.height
         renderer = self._renderer(width, height)
         renderer.update_scene(self._data, view)
         for flag in _PLAIN:
@@ -78,11 +86,11 @@ class Drawing:
 
     def _renderer(self, width: int, height: int) -> Any:
         if (width, height) not in self._renderers:
-            size = self._model.vis.global_
+            size = self.model.vis.global_
             size.offwidth = max(size.offwidth, width)
             size.offheight = max(size.offheight, height)
             try:
-                made = mujoco.Renderer(self._model, height, width, max_geom=1000)
+                made = mujoco.Renderer(self.model, height, width, max_geom=1000)
             except Exception as reason:  # the backends raise anything, also AttributeError
                 raise RuntimeError(
                     "drawing needs OpenGL: set MUJOCO_GL=egl or MUJOCO_GL=osmesa before Python "
@@ -110,7 +118,7 @@ def _prepare(model: mujoco.MjModel) -> None:
     model.light_diffuse[:] = 0.35
     model.light_specular[:] = 0.0
     for floor in np.flatnonzero(model.geom_type == mujoco.mjtGeom.mjGEOM_PLANE):
-        model.geom_size[floor, :2] = 0.0  # infinite
+        model.geom_size[floor] = 0.0, 0.0, 1.0  # infinite; drawn around the camera in 1 m strips
         model.geom_rgba[floor] = 1.0
         material = model.geom_matid[floor]
         if material < 0:
@@ -119,7 +127,7 @@ def _prepare(model: mujoco.MjModel) -> None:
         model.mat_specular[material] = 0.0
         model.mat_emission[material] = 0.2  # or it would be darker the flatter it is seen
         model.mat_texuniform[material] = True
-        model.mat_texrepeat[material] = 0.5  # per metre: a checker of two squares, 1 m each
+        model.mat_texrepeat[material] = 1.0 / _PERIOD
         texture = model.mat_texid[material, mujoco.mjtTextureRole.mjTEXROLE_RGB]
         if texture >= 0:
             _repaint(model, int(texture), _FLOOR)
