@@ -67,8 +67,8 @@ class Dmc(LoopedWorld):
         task: str,
         render_mode: str | None = None,
     ) -> None:
-        with _quiet():
-            self.envs = _load(domain, task, num_envs, endless=max_episode_steps is not None)
+        with quiet():
+            self.envs = load(domain, task, num_envs, endless=max_episode_steps is not None)
         if render_mode is None and domain == "quadruped":
             for env in self.envs:  # escape would open a renderer in every reset, to show its hills
                 env.physics._make_rendering_contexts = _none
@@ -106,8 +106,8 @@ class Dmc(LoopedWorld):
         env = self.envs[i]
         stream = env.random_state if self._domain == "manipulation" else env.task.random
         stream.seed(seed % 2**32)
-        with _quiet():
-            obs = _flat(env.reset().observation)
+        with quiet():
+            obs = flat(env.reset().observation)
         self._before[i] = self._where(i)
         return Outcome(obs, self._describe(i, obs))
 
@@ -118,7 +118,7 @@ class Dmc(LoopedWorld):
             said = self.envs[i].step(act)
         except PhysicsError:
             return Outcome(self._obs[i].copy(), self._feats[i].copy(), unstable=True)
-        obs, rew = _flat(said.observation), float(said.reward)
+        obs, rew = flat(said.observation), float(said.reward)
         feat = self._describe(i, obs)
         sane = bool(np.isfinite(obs).all()) and math.isfinite(rew)
         terminated = bool(said.last() and said.discount == 0.0)
@@ -157,7 +157,7 @@ class Dmc(LoopedWorld):
             env.close()
 
 
-def _load(domain: str, task: str, count: int, *, endless: bool) -> list[Any]:
+def load(domain: str, task: str, count: int, *, endless: bool = False) -> list[Any]:
     """`count` environments of one task; `endless` lifts the suite's time limit."""
     if domain == "manipulation":
         from dm_control import manipulation
@@ -192,12 +192,12 @@ def _limit(env: Any) -> int:
     return 1000 if math.isinf(steps) else math.ceil(steps)
 
 
-def _flat(obs: dict[str, Any]) -> Array:
+def flat(obs: dict[str, Any]) -> Array:
     return np.concatenate([np.ravel(part) for part in obs.values()]).astype(np.float32)
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keep dm_control's remarks on displays it need not have and old model options to itself."""
     from absl import logging
 

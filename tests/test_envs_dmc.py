@@ -5,6 +5,7 @@ which numpy computes for arrays and single numbers with a difference in the last
 """
 
 import importlib
+import types
 import warnings
 
 import numpy as np
@@ -82,6 +83,31 @@ def test_batched_worlds_equal_the_suite(domain, task):
             np.testing.assert_allclose(rew, [s.reward for s in said], rtol=1e-14)
             rewarded += rew.sum()
     assert rewarded > 0 or domain == "hopper"  # which lies on the ground under random actions
+
+
+def test_the_jaco_arm_equals_the_task_it_takes_its_starts_from():
+    world = batched("jaco", "reach_site", max_episode_steps=250)
+    name = "reach_site_features"
+    theirs = [original("manipulation", name, seed=i) for i in range(2)]
+    world.reset(seed=0)
+    world._rngs = [types.SimpleNamespace(integers=lambda _, i=i: i) for i in range(2)]
+    world.action_space.seed(0)
+    for _ in range(2):
+        obs, info = world.reset(options={"reset_mask": np.ones(2, np.bool_)})
+        for env, seed in zip(theirs, range(2), strict=True):
+            env.random_state.seed(seed)
+        np.testing.assert_array_equal(obs, [flat(env.reset()) for env in theirs])
+        for _ in range(40):
+            act = world.action_space.sample()
+            obs, rew, *_, info = world.step(act)
+            said = [env.step(a) for env, a in zip(theirs, act, strict=True)]
+            np.testing.assert_array_equal(obs, [flat(s) for s in said])
+            np.testing.assert_allclose(rew, [s.reward for s in said], rtol=1e-12, atol=1e-300)
+    for feat, env in zip(info["feat"], theirs, strict=True):
+        hand = env.physics.named.data.site_xpos["jaco_arm/jaco_hand/pinchsite"]
+        target = env.physics.named.data.site_xpos["target_site"]
+        want = [*hand, *target, np.linalg.norm(hand - target)]
+        np.testing.assert_allclose(feat, want, atol=1e-6)
 
 
 @pytest.mark.parametrize("task", ["stand", "hop"])
