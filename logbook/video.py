@@ -1,0 +1,137 @@
+"""Videos: frames streamed to ffmpeg one by one, so that none of them are kept."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from logbook.files import TEMPORARY
+
+_ENCODER = ("-c:v", "libx264", "-preset", "veryfast", "-crf", "23", "-pix_fmt", "yuv420p")
+# One thread and a short look-ahead: a hundred small frames need no more, and memory stays small.
+_SMALL = ("-threads", "1", "-x264-params", "rc-lookahead=10", "-movflags", "+faststart")
+
+
+def ffmpeg() -> str:
+    """The program: imageio-ffmpeg brings its own. Raises RuntimeError if there is none."""
+    try:
+        import imageio_ffmpeg
+
+        found = imageio_ffmpeg.get_ffmpeg_exe()
+    except (ImportError, RuntimeError) as reason:
+        raise RuntimeError(f"no ffmpeg: pip install imageio-ffmpeg ({reason})") from reason
+    return str(found)
+
+
+class Video:
+    """Writes an H.264 mp4 at `path`, which appears whole or not at all. Use as a context manager.
+
+    Frames are uint8 [height, width, 3], sides even. Raises OSError if ffmpeg fails.
+    """
+
+    def __init__(self, path: Path, fps: float) -> None:
+        self.path, self.fps = path, fps
+        self._part = path.with_name(f"{TEMPORARY}{os.getpid()}-{path.name}")
+        self._ffmpeg: subprocess.Popen[bytes] | None = None
+        self._shape: tuple[int, ...] = ()
+
+    def add(self, frame: NDArray[np.uint8]) -> None:
+        """Append one frame."""
+        if self._ffmpeg is None:
+            self._start(frame)
+        if frame.shape != self._shape or frame.dtype != np.uint8:
+            raise ValueError(f"frame is {frame.dtype} {frame.shape}, want uint8 {self._shape}")
+        assert self._ffmpeg is not None and self._ffmpeg.stdin is not None
+        try:
+            self._ffmpeg.stdin.write(np.ascontiguousarray(frame).data)
+        except BrokenPipeError:
+            raise self._failed(self._ffmpeg) from None
+
+    def _start(self, frame: NDArray[np.uint8]) -> None:
+        height, width, channels = frame.shape
+        if height % 2 or width % 2 or channels != 3:
+            raise ValueError(f"frame is {frame.shape}, want [even height, even width, 3]")
+        self._shape = frame.shape
+        given = ("-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}")
+        self._ffmpeg = subprocess.Popen(
+            [
+                *(ffmpeg(), "-y", "-loglevel", "error", *given, "-r", f"{self.fps:g}", "-i", "-"),
+                *(*_ENCODER, *_SMALL, "-f", "mp4", str(self._part)),
+            ],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            start_new_session=True,  # Ctrl-C is for us: we finish what is begun
+        )
+
+    def _failed(self, process: subprocess.Popen[bytes]) -> OSError:
+        said = process.communicate()[1].decode(errors="replace").split("\n")[0]
+        return _error(self.path, said)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        process, self._ffmpeg = self._ffmpeg, None
+        try:
+            if process is None:
+                return
+            if kind is not None:
+                process.kill()
+                process.communicate()
+                return
+            said = process.communicate()[1].decode(errors="replace").split("\n")[0]
+            if process.returncode:
+                raise _error(self.path, said)
+            self._part.replace(self.path)
+        finally:
+            self._part.unlink(missing_ok=True)
+
+
+def tile(paths: Sequence[Path], out: Path, columns: int, size: tuple[int, int]) -> None:
+    """Play videos of equal length side by side, row by row, each scaled to `size` (w, h), even.
+
+    Raises OSError if ffmpeg fails.
+    """
+    width, height = size
+    names = [f"[v{i}]" for i in range(len(paths))]
+    scaled = [f"[{i}:v]scale={width}:{height}{name}" for i, name in enumerate(names)]
+    layout = "|".join(f"{i % columns * width}_{i // columns * height}" for i in range(len(paths)))
+    stack = f"{''.join(names)}xstack=inputs={len(paths)}:layout={layout}:fill=white[out]"
+    graph = ";".join([*scaled, stack]) if len(paths) > 1 else f"{scaled[0]};[v0]null[out]"
+    part = out.with_name(f"{TEMPORARY}{os.getpid()}-{out.name}")
+    inputs: list[Any] = [a for path in paths for a in ("-threads", "1", "-i", str(path))]
+    try:
+        done = subprocess.run(
+            [
+                *(ffmpeg(), "-y", "-loglevel", "error", *inputs, "-filter_complex", graph),
+                *("-map", "[out]", *_ENCODER, *_SMALL, "-f", "mp4", str(part)),
+            ],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            start_new_session=True,
+        )
+        if done.returncode:
+            raise _error(out, done.stderr.decode(errors="replace").split("\n")[0])
+        part.replace(out)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _error(path: Path, said: str) -> OSError:
+    if "No space left" in said:
+        return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+    return OSError(f"{path} could not be written: {said or 'ffmpeg failed'}")

@@ -1,0 +1,172 @@
+"""What the skills look like: a video each, all of them in one, a map, and a page with the numbers.
+
+Everything lies in the run's folder and works offline: `index.html`, and beside it in `videos/`
+`skills.mp4` (all skills), `skill_03.mp4` and its poster `skill_03.jpg`, `contact.png`, `map.png`.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from gymnasium.error import Error as GymnasiumError
+from PIL import Image
+
+from envs.base import World
+from logbook import gl
+from logbook.video import Video, ffmpeg, tile
+from pretrain.evaluate import Numbers, horizontal
+from pretrain.page import write_page
+from pretrain.pictures import Picture, colour, contact_sheet, label, save, signed, trajectory_map
+from pretrain.rollouts import Actor, Rollouts, WorldFactory, rollouts
+from skills.base import Skill
+
+FRAMES = 2400  # drawn in all, at some 200 a second
+LONGEST, SHORTEST = 250, 40  # frames of one skill
+SMOOTH = 25  # frames a second that suffice
+CELL = (288, 216)
+WIDEST = 1440  # pixels of the video of all skills
+MOMENTS = 4  # of each skill, on the contact sheet
+SAME = 1e-3  # snapshots closer than this (m, rad) look alike and are drawn once
+
+
+def make_atlas(
+    folder: Path,
+    world_factory: WorldFactory,
+    agent: Actor,
+    skill: Skill,
+    taken: Rollouts,
+    numbers: Numbers,
+    *,
+    seed: int,
+    about: Mapping[str, Any],
+    videos: bool = True,
+    frames: int = FRAMES,
+) -> dict[str, str]:
+    """Draw everything into `folder`; return what summary.json says of it: `videos`, maybe `why`.
+
+    `taken` and `numbers` come from `evaluate` with the same `seed`: the videos then show the first
+    repetition again. `about` is shown on the page: `title`, `next` (a command) and any facts. Where
+    nothing can be drawn, `videos` is "off", `why` says what to install, and the rest is made.
+    Raises OSError if the folder takes no files.
+    """
+    place = folder / "videos"
+    place.mkdir(parents=True, exist_ok=True)
+    trajectory_map(taken, place / "map.png")
+    outcome = {"videos": "off", "why": "not asked for"}
+    if videos:
+        try:
+            _film(place, world_factory, agent, skill, taken, seed, frames)
+            outcome = {"videos": "videos/skills.mp4"}
+        except (RuntimeError, ImportError, ValueError, GymnasiumError) as reason:
+            outcome = {"videos": "off", "why": _why(reason)}
+    write_page(folder / "index.html", taken, numbers, outcome, about)
+    return outcome
+
+
+def _why(reason: Exception) -> str:
+    """One line; if OpenGL is what is missing, the one that names the package."""
+    if "mujoco" in sys.modules and gl.choose().name is None:
+        return gl.choose().why
+    return " ".join(str(reason).split()) or type(reason).__name__
+
+
+def _film(
+    place: Path,
+    world_factory: WorldFactory,
+    agent: Actor,
+    skill: Skill,
+    taken: Rollouts,
+    seed: int,
+    frames: int,
+) -> None:
+    ffmpeg()
+    num = taken.count
+    world = world_factory(num_envs=num, render_mode="rgb_array")
+    if "mujoco" in sys.modules:
+        gl.choose()  # before anything is drawn: the default backend wants a display
+    try:
+        fps = float(world.metadata.get("render_fps", SMOOTH))
+        stride = max(1, round(fps / SMOOTH))
+        wanted = min(LONGEST, max(SHORTEST, frames // num))
+        steps = min(world.world_spec.max_episode_steps, taken.rew.shape[2], stride * wanted)
+        world.reset(seed=seed)
+        world.draw(world.snapshot()[0], *CELL)  # fail now or never
+        import torch
+
+        z = torch.from_numpy(taken.z)
+        filmed = rollouts(world, agent, skill, z, 1, steps, seed, judged=False, every=stride)
+        stills, paths = [], []
+        for k in range(num):
+            path = place / f"skill_{k:02d}.mp4"
+            stills.append(_one(path, world, filmed, k, fps / filmed.stride))
+            paths.append(path)
+    finally:
+        world.close()
+    columns = math.ceil(math.sqrt(num))
+    shrink = min(1.0, WIDEST / (columns * CELL[0]))
+    size = (round(CELL[0] * shrink / 2) * 2, round(CELL[1] * shrink / 2) * 2)
+    tile(paths, place / "skills.mp4", columns, size)
+    tints = [colour(k, num) for k in range(num)]
+    contact_sheet(stills, place / "contact.png", [str(k) for k in range(num)], tints)
+
+
+def _one(path: Path, world: World, filmed: Rollouts, k: int, fps: float) -> list[Picture]:
+    """One skill's video and poster; returns a few moments of it."""
+    assert filmed.snapshots is not None
+    rows = filmed.snapshots[k]
+    lived = int(filmed.lengths()[k, 0])
+    picked = np.linspace(0, lived / filmed.stride, MOMENTS + 1).astype(int)[1:]  # starts look alike
+    picked = picked.clip(0, len(rows) - 1)
+    tint, kept = colour(k, filmed.count), {}
+    remarks = list(_remarks(filmed, k, len(rows)))
+    drawn, frame = rows[0], world.draw(rows[0], *CELL)
+    with Video(path, fps) as video:
+        for i, row in enumerate(rows):
+            if not np.allclose(row, drawn, rtol=0, atol=SAME):
+                drawn, frame = row, world.draw(row, *CELL)
+            labelled = label(frame, f"skill {k}", tint, *remarks[i], i * filmed.stride > lived)
+            video.add(labelled)
+            if i in picked:
+                kept[i] = label(
+                    frame, "", tint, remarks[i][0].split("   ")[0], remarks[i][1], False
+                )
+            if i == picked[len(picked) // 2]:
+                save(Image.fromarray(labelled), path.with_suffix(".jpg"))
+    return [kept[i] for i in picked]
+
+
+def _remarks(filmed: Rollouts, k: int, count: int) -> Iterator[tuple[str, str]]:
+    """How far and how fast at each frame; beside a world without a floor, the step alone."""
+    spec, axes = filmed.spec, horizontal(filmed.spec)
+    path = np.concatenate([filmed.start[k, :, None], filmed.feat[k]], 1)[0]  # [T + 1, F]
+    lived = int(filmed.lengths()[k, 0])
+    for i in range(count):
+        t = min(i * filmed.stride, len(path) - 1)
+        right = f"step {t}" if t <= lived else f"ended at {lived}"
+        if not axes:
+            yield "", right
+            continue
+        moved = [
+            path[t, spec.feat_names.index(a)] - path[0, spec.feat_names.index(a)] for a in axes
+        ]
+        far = f"{signed(moved[0])} m" if len(axes) == 1 else f"{np.hypot(*moved):.1f} m"
+        speed = _speed(filmed, path[t])
+        yield f"{far}   {speed}" if speed else far, right
+
+
+def _speed(filmed: Rollouts, feat: Any) -> str:
+    spec = filmed.spec
+    for suffix in ("_velocity_1s", "_velocity"):
+        named = [f"{a}{suffix}" for a in horizontal(spec)]
+        if all(name in spec.feat_names for name in named):
+            index = [spec.feat_names.index(name) for name in named]
+            unit = spec.feat_units[index[0]].split()[0]
+            if len(index) == 1:
+                return f"{signed(feat[index[0]])} {unit}"
+            return f"{np.hypot(*feat[index]):.1f} {unit}"
+    return ""
