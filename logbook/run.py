@@ -56,6 +56,7 @@ class Run:
         self.done = False
         self.exact = True
         self._rolled_back = 0
+        self._saved: tuple[int, int] | None = None  # step and length of the record
         self._checkpoints = folder / "checkpoints"
         self._keep = keep
         self._stop = Stop()
@@ -247,7 +248,10 @@ class Run:
         manifest, state = found or (Manifest(0), {})
         self._take_up(manifest)
         reach("resume.cut")
-        return (manifest.step, state) if found else None
+        if found is None:
+            return None
+        self._saved = (manifest.step, self._opened.sync())
+        return manifest.step, state
 
     def _take_up(self, manifest: Manifest) -> None:
         self.step = manifest.step
@@ -286,7 +290,8 @@ class Run:
     def save(self, step: int, state: State) -> None:
         """Write a checkpoint and prune old ones; waits for space on a full disk, then gives up.
 
-        Raises UserError if there is none in the end; what was saved before is untouched.
+        Does nothing where this very point is saved already. Raises UserError if there is no space
+        in the end; what was saved before is untouched.
         """
         self.step = step
         for wait in (*_WAITS, None):
@@ -306,9 +311,13 @@ class Run:
 
     def _save(self, step: int, state: State) -> None:
         record = self._opened
-        notes = {"metrics": record.sync(), "elapsed": record.elapsed, "exact": self.exact}
+        length = record.sync()
+        if self._saved == (step, length):
+            return
+        notes = {"metrics": length, "elapsed": record.elapsed, "exact": self.exact}
         manifest = Manifest(step, self.identity, self._versions, notes)
         checkpoint.save(self._checkpoints, state, manifest)
+        self._saved = (step, length)
         checkpoint.prune(self._checkpoints, self._keep)
         self._set_status("running")
 

@@ -331,6 +331,23 @@ def test_a_second_interrupt_leaves_at_once(tmp_path: Path) -> None:
     assert _fork(stubborn) == -signal.SIGINT
 
 
+def test_a_point_is_saved_once(tmp_path: Path) -> None:
+    def names() -> list[str]:
+        return [folder.name for folder in checkpoint.listed(tmp_path / "checkpoints")]
+
+    for session in (1, 2):
+        with Run.open(tmp_path, CONFIG, stage="pretrain") as a_run:
+            assert (a_run.restore() is None) == (session == 1)
+            a_run.save(3, {"a": 1})
+            a_run.save(3, {"a": 1})
+            assert names() == ["step-000000003"]
+    with Run.open(tmp_path, CONFIG, stage="pretrain") as a_run:
+        a_run.restore()
+        a_run.log(3, {"rows": 1.0})
+        a_run.save(3, {"a": 1})
+    assert names() == ["step-000000003.2", "step-000000003"]
+
+
 def test_what_is_saved_may_be_left_at_once(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="SIGTERM and saved at step 3") as refusal:
         with Run.open(tmp_path, CONFIG, stage="pretrain") as a_run:

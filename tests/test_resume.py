@@ -1,0 +1,118 @@
+"""Exact resume: an interrupted training ends as an uninterrupted one, bit for bit."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from logbook import checkpoint, metrics
+from logbook.build import build
+from logbook.compose import compose
+from logbook.run import Run
+from logbook.seeds import seed_for
+from pretrain.loop import Training, train
+from rl.collect import Collector
+
+ROOT = Path(__file__).parent.parent
+SMALL = {
+    "sac": "agent.hidden=[16,16] agent.start_steps=100 agent.updates=1 agent.batch_size=32",
+    "ppo": "agent.hidden=[16,16] agent.horizon=16 agent.minibatches=2 agent.epochs=2",
+}
+# Episodes end every 60 steps, and none between the last resume and the end: a fault in the restored
+# physics is then still to be seen.
+RUN = (
+    "num_envs=4 steps=640 log_every=90 checkpoint_every=128 skill_steps=13 env.max_episode_steps=60"
+)
+
+
+class Interrupted(BaseException):
+    """The end of a process, as far as a test without one can have it."""
+
+
+def _assemble(config: dict[str, Any]) -> Training:
+    cpu, seed = torch.device("cpu"), config["seed"]
+    world = build("env", config["env"], num_envs=config["num_envs"])
+    spec = world.world_spec
+    skill = build("skill", config["skill"], world=spec, seed=seed_for(seed, "skill"), device=cpu)
+    context = {"world": spec, "z_dim": skill.z_dim, "device": cpu, "seed": seed_for(seed, "agent")}
+    agent = build("agent", config["agent"], **context)
+    seeds = {"seed": seed_for(seed, "world"), "skill_steps": config["skill_steps"]}
+    collector = Collector(world, agent, skill.sample_z, **seeds)
+    return Training(agent=agent, skill=skill, collector=collector, horizon=agent.horizon)
+
+
+def _train(folder: Path, config: dict[str, Any], until: int | None = None) -> None:
+    with Run.open(folder, config, stage="pretrain") as run:
+        training = _assemble(config)
+        if (found := run.restore()) is not None:
+            training.load_state_dict(found[1])
+        advance = training.advance
+
+        def interrupted() -> Any:
+            if until is not None and training.step >= until:
+                raise Interrupted
+            return advance()
+
+        training.advance = interrupted  # type: ignore[method-assign]
+        every = {key: config[key] for key in ("steps", "log_every", "checkpoint_every")}
+        train(training, run, **every)
+        run.finish({})
+
+
+def _outcome(folder: Path) -> tuple[Any, ...]:
+    newest, _ = checkpoint.newest(folder / "checkpoints")
+    assert newest is not None
+    timed = ("time/time_elapsed", "time/fps")
+    rows = metrics.rows(folder / "metrics.jsonl")
+    kept = [{k: v for k, v in row.items() if k not in timed} for row in rows]
+    return newest.name, checkpoint.read_manifest(newest).files, kept
+
+
+@pytest.mark.parametrize(
+    ("env", "agent", "skill"),
+    [
+        ("ant", "sac", "diayn"),
+        ("ant", "ppo", "diayn"),
+        ("cheetah", "sac", "metra"),
+        ("cheetah", "ppo", "rnd"),
+        ("point", "sac", "none"),
+        ("dmc_walker", "ppo", "diayn"),
+    ],
+)
+def test_an_interrupted_training_ends_bit_for_bit_the_same(
+    tmp_path: Path, env: str, agent: str, skill: str
+) -> None:
+    texts = [f"env={env}", f"agent={agent}", f"skill={skill}", *SMALL[agent].split(), *RUN.split()]
+    config = compose("pretrain", texts).config
+    _train(tmp_path / "whole", config)
+    for until in (70, 330, 520):  # before the first checkpoint, between two, just past one
+        with pytest.raises(Interrupted):
+            _train(tmp_path / "cut", config, until)
+    _train(tmp_path / "cut", config)
+    assert _outcome(tmp_path / "cut") == _outcome(tmp_path / "whole")
+    assert len(_outcome(tmp_path / "cut")[2]) == 7
+
+
+def test_killed_processes_end_the_same(tmp_path: Path) -> None:
+    script = [sys.executable, "scripts/kill_battery.py", "--env", "ant", "--agent", "sac"]
+    short = [
+        "--kills",
+        "2",
+        "--points",
+        "save.rename",
+        "prune.half",
+        "--fresh",
+        "0",
+        "--counts",
+        "2",
+    ]
+    out = tmp_path / "battery.json"
+    subprocess.run([*script, *short, "--out", str(out)], cwd=ROOT, check=True, timeout=300)
+    [case] = json.loads(out.read_text())["cases"]
+    assert case["kills"] == 4 and case["identical"] == case["runs"] >= 3
