@@ -5,7 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
+
+from logbook import files
+from logbook.config import read_yaml
+from logbook.errors import UserError
 
 _VOLATILE = (
     "steps name device threads env.threads log_every checkpoint_every keep evaluate atlas".split()
@@ -20,7 +25,7 @@ def volatile(key: str) -> bool:
 ABSENT = "(absent)"
 
 
-def identity(config: Mapping[str, Any], stage: str) -> str:
+def digest(config: Mapping[str, Any], stage: str) -> str:
     """A digest of the stage and of all keys that change what is learned."""
     lasting = {k: v for k, v in flat(config).items() if not volatile(k)}
     text = json.dumps([stage, lasting], sort_keys=True, default=str)
@@ -35,6 +40,26 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, 
         for key in {**old, **new}
         if old.get(key, ABSENT) != new.get(key, ABSENT)
     }
+
+
+def recognise(folder: Path, config: Mapping[str, Any], stage: str) -> list[str]:
+    """Hold a config against the run in `folder`: the lines on what may change and did.
+
+    Raises UserError that names what makes it another run, and the remedy.
+    """
+    remedy = "give this one its own folder with name=... or hydra.run.dir=..."
+    old = read_yaml(folder / "config.yaml")
+    lines = differences(old if isinstance(old, Mapping) else {}, config)
+    before = files.read_json(folder / "run.json").get("stage", stage)
+    if before != stage:
+        raise UserError(f"{folder} holds a {before} run: {remedy}")
+    refused = [line for key, line in lines.items() if not volatile(key)]
+    if refused:
+        shown = "; ".join(refused[:4]) + ("; ..." if len(refused) > 4 else "")
+        raise UserError(
+            f"{folder} holds a run with another config ({shown}): {remedy}, or delete that folder"
+        )
+    return list(lines.values())
 
 
 def flat(node: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

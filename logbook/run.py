@@ -25,11 +25,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from logbook import checkpoint, files, progress, versions
+from logbook import checkpoint, files, identity, progress, versions
 from logbook.checkpoint import CheckpointError, Manifest, State
-from logbook.config import read_yaml
 from logbook.errors import Exit, UserError
-from logbook.identity import differences, flat, identity, to_yaml, volatile
 from logbook.killpoints import reach
 from logbook.lock import Lock
 from logbook.record import Record
@@ -50,7 +48,7 @@ class Run:
         self.folder = folder
         self.config = config
         self.stage = stage
-        self.identity = identity(config, stage)
+        self.identity = identity.digest(config, stage)
         self.steps = int(config["steps"])
         self.step = 0
         self.done = False
@@ -95,7 +93,7 @@ class Run:
 
     def _open(self, overrides: Sequence[str]) -> None:
         known = (self.folder / "config.yaml").exists()
-        changed = self._recognise() if known else []
+        changed = identity.recognise(self.folder, self.config, self.stage) if known else []
         status = files.read_json(self.folder / "status.json")
         if status.get("state") == "finished" and int(status.get("step", 0)) >= self.steps:
             self.done, self.step = True, int(status["step"])
@@ -117,7 +115,7 @@ class Run:
         if not known or changed:
             text = "".join(f"{line}\n" for line in overrides)
             files.replace(self.folder / "overrides.txt", text.encode())
-            files.replace(self.folder / "config.yaml", to_yaml(self.config))
+            files.replace(self.folder / "config.yaml", identity.to_yaml(self.config))
         reach("create.config")
         for line in changed:
             progress.say(f"continuing with {line}")
@@ -126,24 +124,6 @@ class Run:
         self._set_status("running")
         progress.say(f"run {self.folder}")
         progress.say(f"watch it: tensorboard --logdir {self.folder} --host 127.0.0.1")
-
-    def _recognise(self) -> list[str]:
-        """Refuse another run's folder; else the lines on what may change and did."""
-        old = read_yaml(self.folder / "config.yaml")
-        lines = differences(old if isinstance(old, dict) else {}, self.config)
-        stage = files.read_json(self.folder / "run.json").get("stage", self.stage)
-        if stage != self.stage:
-            raise UserError(
-                f"{self.folder} holds a {stage} run: choose another folder with name=..."
-            )
-        refused = [line for key, line in lines.items() if not volatile(key)]
-        if refused:
-            shown = "; ".join(refused[:4]) + ("; ..." if len(refused) > 4 else "")
-            raise UserError(
-                f"{self.folder} holds a run with another config ({shown}): "
-                "give this one its own with name=... or hydra.run.dir=..., or delete that folder"
-            )
-        return list(lines.values())
 
     def _probe(self) -> None:
         """Save a small checkpoint and delete it: a full or read-only disk shows at once."""
@@ -349,7 +329,7 @@ class Run:
         reach("finish.done")
         self.done = True
         record.quiet()
-        progress.table([(k, v) for k, v in flat(whole).items() if not isinstance(v, list)])
+        progress.table([(k, v) for k, v in identity.flat(whole).items() if not isinstance(v, list)])
         return whole
 
     def _set_status(self, state: str) -> None:

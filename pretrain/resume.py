@@ -39,7 +39,7 @@ def _main() -> int:
 def resume(folder: Path, allow_import: bool = False) -> int:
     """Go on with the run in `folder`; returns the exit code."""
     if not (folder / "config.yaml").is_file():
-        raise UserError(f"{folder} is not a run: it has no config.yaml{_hint(folder)}")
+        raise UserError(f"{folder} is not a run: it has no config.yaml{hint(folder)}")
     command = str(files.read_json(folder / "run.json").get("stage", "pretrain"))
     if command not in _STAGES:
         known = ", ".join(_STAGES)
@@ -52,7 +52,8 @@ def resume(folder: Path, allow_import: bool = False) -> int:
     return perform(stage, config, folder, typed)
 
 
-def _hint(folder: Path) -> str:
+def hint(folder: Path) -> str:
+    """The run that was meant by a folder that is none, or those there are."""
     runs = [str(path.parent) for path in sorted(Path("runs").glob("*/*/*/config.yaml"))]
     meant = nearest(str(folder).rstrip("/"), runs)
     if meant:

@@ -18,7 +18,7 @@ import pytest
 
 from logbook import checkpoint, killpoints, metrics, run, versions
 from logbook.errors import Exit, UserError
-from logbook.identity import identity
+from logbook.identity import digest
 from logbook.run import Run
 
 CONFIG = {"skill": {"name": "none", "view": ["x"]}, "seed": 1, "steps": 30, "checkpoint_every": 5}
@@ -392,8 +392,8 @@ def test_only_what_alters_the_learning_makes_another_run(
     change: dict[str, Any], same: bool
 ) -> None:
     base = {"seed": 1, "steps": 5, "env": {"threads": 1, "name": "ant"}, "evaluate": {}}
-    assert (identity(base, "pretrain") == identity(base | change, "pretrain")) is same
-    assert identity(base, "pretrain") != identity(base, "finetune")
+    assert (digest(base, "pretrain") == digest(base | change, "pretrain")) is same
+    assert digest(base, "pretrain") != digest(base, "finetune")
 
 
 def test_opening_a_run_does_not_load_torch(tmp_path: Path) -> None:

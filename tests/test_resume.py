@@ -14,9 +14,11 @@ import torch
 from logbook import checkpoint, metrics
 from logbook.build import build
 from logbook.compose import compose
+from logbook.errors import UserError
 from logbook.run import Run
 from logbook.seeds import seed_for
 from pretrain.loop import Training, train
+from pretrain.resume import resume
 from rl.collect import Collector
 
 ROOT = Path(__file__).parent.parent
@@ -99,6 +101,22 @@ def test_an_interrupted_training_ends_bit_for_bit_the_same(
     assert len(_outcome(tmp_path / "cut")[2]) == 7
 
 
+def test_a_folder_that_is_no_run_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="is not a run: it has no config.yaml$"):
+        resume(Path("runs/diayn-ant/base/0"))
+    config = compose("pretrain", ["env=point"]).config
+    folder = Path("runs/diayn-point/base/0")
+    with Run.open(folder, config, stage="pretrain"):
+        pass
+    with pytest.raises(UserError, match=f"did you mean {folder}"):
+        resume(Path("runs/diayn-point/base/1"))
+    (folder / "run.json").write_text('{"stage": "os:system"}')
+    with pytest.raises(UserError, match="names the stage 'os:system'; known: pretrain"):
+        resume(folder)
+
+
+@pytest.mark.skipif(not (ROOT / "pretrain/stage.py").exists(), reason="there is no stage yet")
 def test_killed_processes_end_the_same(tmp_path: Path) -> None:
     script = [sys.executable, "scripts/kill_battery.py", "--env", "ant", "--agent", "sac"]
     short = [
