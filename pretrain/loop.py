@@ -19,6 +19,8 @@ from skills.base import Skill
 class Recorder(Protocol):
     """What the loop asks of a run on disk; logbook/run.py fills it."""
 
+    def tick(self, step: int) -> None: ...
+
     def log(self, step: int, row: Mapping[str, float]) -> None: ...
 
     def save(self, step: int, state: State) -> None: ...
@@ -99,6 +101,11 @@ class Training:
             raise Diverged(f"{', '.join(bad)} is not a finite number at step {self.step:,}")
         return row
 
+    def reseed(self, seed: int) -> None:
+        """Go on along another course than before: after a rollback the same would happen again."""
+        self.agent.reseed(seed)
+        self.skill.generator.manual_seed(seed)
+
     def state_dict(self) -> State:
         return {
             "agent": self.agent.state_dict(),
@@ -140,6 +147,7 @@ def train(
     while training.step < steps:
         before = training.step
         training.advance()
+        recorder.tick(training.step)
         if crossed(before, log_every):
             recorder.log(training.step, training.row())
         if crossed(before, checkpoint_every) and training.step < steps:

@@ -100,6 +100,13 @@ class TaskFamily(Protocol):
 class Agent(Protocol):
     """A learner of a policy that is shown z."""
 
+    horizon: int
+    """Steps of every world between two rounds of learning."""
+
+    def reseed(self, seed: int) -> None:
+        """Draw from other streams from now on."""
+        ...
+
     def act(self, obs: Tensor, z: Tensor, explore: bool) -> tuple[Tensor, dict[str, Tensor]]:
         """Actions [N, A] for obs [N, O] and z [N, Z], and what to remember of the choice."""
         ...

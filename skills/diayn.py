@@ -1,11 +1,17 @@
 """DIAYN (Eysenbach et al. 2018, arXiv 1802.06070): skills that can be told apart.
 
-r(s, z) = log q(z|s) - log p(z), with a fixed uniform p(z) over K skills.
+r(s', z) = log q(z|s') - log p(z), with a fixed uniform p(z) over K skills (eq. 3, Algorithm 1).
+Differences from the authors' code: the discriminator sees the next state, as in Algorithm 1 (their
+code scores the current one); and its view can be chosen. Of all observations the reward is soon
+exhausted by motionless poses, so a view may be a weighted sum,
+    r = sum_v w_v (log q_v(z|view_v) - log p(z)),
+in which a first view states what should differ at the coarsest and later ones come in afterwards.
 """
 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,81 +27,134 @@ __all__ = ["DIAYN"]
 
 
 class Discriminator(nn.Module):
-    """log q(z|view of the next state) [..., K]."""
+    """log q(z|view of the successor) [..., K]."""
 
-    def __init__(self, view, world, num, hidden, normalize_steps, generator, squash=None):
+    def __init__(
+        self, view: View, sizes: list[int], normalize_steps: int, generator: torch.Generator
+    ) -> None:
         super().__init__()
-        self.view = View(view, world)
-        self.squash = squash
-        self.normalizer = Normalizer(self.view.width, normalize_steps)
-        self.net = mlp([self.view.width, *hidden, num], generator)
+        self._view = view
+        self.normalizer = None if view.squashed else Normalizer(view.width, normalize_steps)
+        self.net = mlp([view.width, *sizes], generator)
 
-    def seen(self, batch: Batch) -> Tensor:
-        x = self.view(batch.next_obs, batch.next_feat)
-        return x if self.squash is None else torch.tanh(x / self.squash)
+    def observe(self, rollout: Batch) -> None:
+        """Grow the statistics of the view."""
+        if self.normalizer is not None:
+            self.normalizer.observe(self._view(rollout.next_obs, rollout.next_feat))
 
     def forward(self, batch: Batch) -> Tensor:
-        x = self.seen(batch)
-        if self.squash is None:
+        x = self._view(batch.next_obs, batch.next_feat)
+        if self.normalizer is not None:
             x = self.normalizer(x)
         return F.log_softmax(self.net(x), -1)
 
 
 class DIAYN(Skill):
-    def __init__(self, *, world: WorldSpec, device, seed: int, num_skills: int, view: str, hidden: list[int], lr: float,
-                 normalize_steps: int, ramp: list[float], squash=None, clip=0.0) -> None:
+    """K one-hot skills. `view` is one view (skills/view.py) or a sum such as `motion + 0.3*obs`.
+
+    The first view counts from the start; the others come in linearly while the env steps go from
+    `ramp[0]` to `ramp[1]`.
+    """
+
+    def __init__(
+        self,
+        *,
+        world: WorldSpec,
+        device: torch.device,
+        seed: int,
+        num_skills: int,
+        view: str,
+        ramp: list[float],
+        hidden: list[int],
+        lr: float,
+        normalize_steps: int,
+    ) -> None:
         super().__init__(seed)
+        if num_skills < 2:
+            raise ValueError(f"skill.num_skills={num_skills} must be at least 2")
+        if len(ramp) != 2 or not 0 <= ramp[0] <= ramp[1]:
+            raise ValueError(f"skill.ramp={ramp} must be two env steps, first and last, in order")
         self.z_dim = num_skills
         self._log_k = math.log(num_skills)
         self._ramp = ramp
-        self.clip = clip
-        self.weights, parts = [], []
-        for part in view.split("+"):
-            weight, _, name = part.rpartition("*")
-            self.weights.append(float(weight or 1))
-            parts.append(Discriminator(name.strip(), world, num_skills, hidden, normalize_steps, self.generator,
-               squash if "motion" in name else None))
-        self.parts = nn.ModuleList(parts)
-        self.register_buffer("seen", torch.zeros(()))
-        self._opt = torch.optim.Adam(self.parts.parameters(), lr=lr, fused=True)
+        self._steps = 0
+        self._weights = []
+        self.views = nn.ModuleList()
+        sizes = [*hidden, num_skills]
+        for term in view.split("+"):
+            weight, _, what = term.rpartition("*")
+            self._weights.append(_number(weight, view))
+            one = View(what, world)
+            self.views.append(Discriminator(one, sizes, normalize_steps, self.generator))
+        self.to(device)
+        self._opt = torch.optim.Adam(self.views.parameters(), lr=lr, fused=True)
 
-    def sample_z(self, n):
-        i = torch.randint(self.z_dim, (n,), generator=self.generator)
-        return F.one_hot(i, self.z_dim).float()
+    def sample_z(self, n: int) -> Tensor:
+        """Uniformly, [n, K] one-hot."""
+        index = torch.randint(self.z_dim, (n,), generator=self.generator)
+        return F.one_hot(index, self.z_dim).float()
 
-    def all_z(self):
+    def all_z(self) -> Tensor:
+        """All of them, [K, K]."""
         return torch.eye(self.z_dim)
 
-    def w(self):
-        a, b = self._ramp
-        f = min(max((float(self.seen) - a) / max(b - a, 1e-9), 0.0), 1.0)
-        return [self.weights[0]] + [x * f for x in self.weights[1:]]
+    def weights(self) -> list[float]:
+        """What each view counts now."""
+        first, last = self._ramp
+        share = (self._steps - first) / max(last - first, 1.0)
+        come = min(max(share, 0.0), 1.0)
+        return [self._weights[0], *(w * come for w in self._weights[1:])]
 
     @torch.no_grad()
-    def reward(self, batch):
-        total = 0
-        for w, part in zip(self.w(), self.parts):
-            if w:
-                lq = (part(batch) * batch.z).sum(-1)
-                total = total + w * (lq + self._log_k)
+    def reward(self, batch: Batch) -> Tensor:
+        """Nats by which the views know the skill better than chance, weighted, [...]."""
+        total = torch.zeros_like(batch.rew)
+        for weight, view in zip(self.weights(), self.views, strict=True):
+            if weight:
+                total += weight * ((view(batch) * batch.z).sum(-1) + self._log_k)
         return total
 
-    def update(self, batch):
-        loss, out = 0, {}
-        target = batch.z.argmax(-1).flatten()
-        for i, part in enumerate(self.parts):
-            lq = part(batch).flatten(0, -2)
-            ce = F.nll_loss(lq, target)
-            loss = loss + ce
-            out[f"acc{i}"] = (lq.detach().argmax(-1) == target).float().mean()
-            out[f"nats{i}"] = self._log_k - ce.detach()
+    def update(self, batch: Batch) -> Metrics:
+        """One step of maximum likelihood on every view's discriminator."""
+        own = batch.z.argmax(-1).flatten()
+        losses, metrics = [], {}
+        for i, view in enumerate(self.views):
+            log_q = view(batch).flatten(0, -2)
+            losses.append(F.nll_loss(log_q, own))
+            tag = "" if len(self.views) == 1 else f"_view{i + 1}"
+            metrics[f"discriminator_acc{tag}"] = (log_q.detach().argmax(-1) == own).float().mean()
+            metrics[f"mi_lower_bound{tag}"] = self._log_k - losses[-1].detach()
         self._opt.zero_grad(set_to_none=True)
-        loss.backward()
+        torch.stack(losses).sum().backward()
         self._opt.step()
-        return out
+        return metrics
 
-    def observe(self, rollout):
-        self.seen += rollout.rew.numel()
-        for part in self.parts:
-            part.normalizer.observe(part.seen(rollout))
+    def observe(self, rollout: Batch) -> Metrics:
+        """Count the steps and grow the statistics of the views."""
+        self._steps += rollout.rew.numel()
+        for view in self.views:
+            view.observe(rollout)
         return {}
+
+    @torch.no_grad()
+    def log_q(self, batch: Batch) -> Tensor:  # type: ignore[override]
+        """The views' joint opinion [..., K]: their product, each raised to its full weight."""
+        terms = [w * view(batch) for w, view in zip(self._weights, self.views, strict=True)]
+        return F.log_softmax(torch.stack(terms).sum(0), -1)
+
+    def get_extra_state(self) -> Any:
+        """The steps seen, for the ramp."""
+        return {"steps": self._steps}
+
+    def set_extra_state(self, state: Any) -> None:
+        """Undo `get_extra_state`."""
+        self._steps = int(state["steps"])
+
+
+def _number(text: str, view: str) -> float:
+    try:
+        return float(text) if text.strip() else 1.0
+    except ValueError:
+        raise ValueError(
+            f"skill.view={view}: {text.strip()!r} is not a weight; write for example motion + 0.3*obs"
+        ) from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 
 import torch
 from torch import Tensor
@@ -11,23 +12,31 @@ from rl.types import WorldSpec
 
 
 class View:
-    """Picks the columns of obs and feat that a comma-separated description names.
+    """Columns of obs and feat, by a comma-separated description such as `x, y` or `plane, obs`.
 
-    `obs` is all of the observation, `motion` the world's motion feats, anything else a feat.
+    `obs` is all of the observation, `motion` and `plane` are the world's feats of that role (see
+    WorldSpec), anything else is a feat by name. `tanh(.../s)` around it squashes every column at
+    the scale s: differences well beyond s no longer count.
     """
 
     def __init__(self, description: str, world: WorldSpec) -> None:
+        squashed = re.fullmatch(r"tanh\(\s*(.+?)\s*/\s*([0-9.eE+-]+)\s*\)", description.strip())
+        self._scale = float(squashed[2]) if squashed else None
+        self.squashed = squashed is not None
+        if self._scale is not None and not self._scale > 0:
+            raise ValueError(f"skill.view={description}: the scale must be above 0")
         self._obs = False
         self._feats: list[int] = []
-        for name in (part.strip() for part in description.split(",")):
+        roles = {"motion": world.motion, "plane": world.plane}
+        for name in (part.strip() for part in (squashed[1] if squashed else description).split(",")):
             if name == "obs":
                 self._obs = True
-            elif name == "motion" and world.motion:
-                self._feats += [world.feat_names.index(m) for m in world.motion]
+            elif roles.get(name):
+                self._feats += [world.feat_names.index(m) for m in roles[name]]
             elif name in world.feat_names:
                 self._feats.append(world.feat_names.index(name))
             else:
-                known = ["obs", *(["motion"] if world.motion else []), *world.feat_names]
+                known = ["obs", *(r for r, named in roles.items() if named), *world.feat_names]
                 near = difflib.get_close_matches(name, known, 1)
                 hint = f"did you mean {near[0]}? " if near else ""
                 raise ValueError(
@@ -38,4 +47,6 @@ class View:
     def __call__(self, obs: Tensor, feat: Tensor) -> Tensor:
         """[..., O] and [..., F] to [..., width]."""
         seen = feat[..., self._feats]
-        return torch.cat([seen, obs], -1) if self._obs else seen
+        if self._obs:
+            seen = torch.cat([seen, obs], -1)
+        return seen if self._scale is None else torch.tanh(seen / self._scale)

@@ -1,0 +1,185 @@
+"""Stage 1 from a config: assemble the parts, train, evaluate, draw, and say what comes next."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from logbook import checkpoint
+from logbook.build import build
+from logbook.errors import Exit, UserError
+from logbook.run import Run
+from logbook.seeds import seed_for
+from pretrain.atlas import make_atlas
+from pretrain.evaluate import Numbers, evaluate
+from pretrain.loop import Diverged, Training, train
+from pretrain.report import write_report
+from pretrain.rollouts import WorldFactory
+from rl.collect import Collector
+from skills.base import Skill
+
+Config = Mapping[str, Any]
+
+
+def device_of(config: Config) -> torch.device:
+    """The device that `device=` asks for; auto takes a GPU if torch sees one."""
+    name = str(config["device"])
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise UserError(
+            f"device={name}: torch {torch.__version__} sees no GPU here; use device=auto or cpu",
+            Exit.CAPABILITY,
+        )
+    return torch.device(name)
+
+
+def world_factory(config: Config) -> WorldFactory:
+    """Builds the run's world, as often as wanted; keywords go over its own settings."""
+
+    def make(*, num_envs: int, render_mode: str | None = None, **settings: Any) -> Any:
+        node = {**config["env"], **settings}
+        return build("env", node, num_envs=num_envs, render_mode=render_mode)
+
+    return make
+
+
+def assemble(config: Config) -> Training:
+    """Worlds, skill method and agent of a config, ready for the first step."""
+    seed, device = int(config["seed"]), device_of(config)
+    make = world_factory(config)
+    world = make(num_envs=int(config["num_envs"]), **_cut(config))
+    spec = world.world_spec
+    context: dict[str, Any] = {"world": spec, "device": device}
+    skill: Skill = build("skill", config["skill"], seed=seed_for(seed, "skill"), **context)
+    context["z_dim"] = skill.z_dim
+    agent = build("agent", config["agent"], seed=seed_for(seed, "agent"), **context)
+    collector = Collector(
+        world,
+        agent,
+        skill.sample_z,
+        seed=seed_for(seed, "world"),
+        skill_steps=config["skill_steps"],
+    )
+    return Training(agent, skill, collector, horizon=agent.horizon)
+
+
+def _cut(config: Config) -> dict[str, int]:
+    """The training episode's length, if it is shorter than the world's own."""
+    cut, own = config["episode_steps"], config["env"].get("max_episode_steps")
+    return {} if cut is None or (own is not None and own <= cut) else {"max_episode_steps": cut}
+
+
+def pretrain_stage(config: dict[str, Any], run_dir: Path, overrides: tuple[str, ...] = ()) -> None:
+    """Train the run in `run_dir`, or go on with it; raises UserError to stop early (code 75)."""
+    with Run.open(run_dir, config, stage="pretrain", overrides=overrides) as run:
+        if run.done:
+            return
+        torch.set_float32_matmul_precision("medium")
+        training = assemble(config)
+        start = run.restore()
+        if start is not None:
+            training.load_state_dict(start[1])
+        else:
+            run.save(0, training.state_dict())
+        while not _train(training, run, config):
+            pass
+        run.stop_at_once()
+        summary = look(run.folder, config, training)
+        run.finish(summary)
+        write_report(run.folder, summary, about(config, run.folder, training.step))
+
+
+def _train(training: Training, run: Run, config: Config) -> bool:
+    """Train to the end, or to the next rollback; True when all steps are done."""
+    try:
+        done = train(
+            training,
+            run,
+            steps=int(config["steps"]),
+            log_every=int(config["log_every"]),
+            checkpoint_every=int(config["checkpoint_every"]),
+            early_look=lambda: _early_look(run, config, training),
+            early_look_at=int(config["atlas"]["early"]),
+        )
+    except Diverged as reason:
+        _, state, times = run.roll_back(str(reason))
+        training.load_state_dict(state)
+        training.reseed(seed_for(int(config["seed"]), f"rollback {times}"))
+        return False
+    if not done:
+        raise run.stopped()
+    return True
+
+
+def _early_look(run: Run, config: Config, training: Training) -> None:
+    look(run.folder, config, training)
+
+
+def look(
+    folder: Path,
+    config: Config,
+    training: Training,
+    *,
+    steps: int | None = None,
+    reps: int | None = None,
+    videos: bool | None = None,
+) -> Numbers:
+    """Evaluate the skills and draw the atlas into `folder`; returns the numbers of summary.json.
+
+    Arguments left at None come from the config.
+    """
+    seed = seed_for(int(config["seed"]), "evaluation")
+    make = world_factory(config)
+    steps = steps or config["evaluate"]["steps"]
+    reps = reps or config["evaluate"]["reps"]
+    numbers, taken = evaluate(
+        make, training.agent, training.skill, seed, steps=steps, reps=reps
+    )
+    facts = about(config, folder, training.step)
+    drawn = make_atlas(
+        folder,
+        make,
+        training.agent,
+        training.skill,
+        taken,
+        numbers,
+        seed=seed,
+        about=facts,
+        videos=config["atlas"]["videos"] if videos is None else videos,
+        frames=int(config["atlas"]["frames"]),
+    )
+    names = {"skill": config["skill"]["name"], "env": config["env"]["name"]}
+    return {**names, "seed": config["seed"], **numbers, **drawn, "next": facts["next"]}
+
+
+def about(config: Config, folder: Path, step: int) -> dict[str, Any]:
+    """What the pages say of the run itself."""
+    skill, env = config["skill"]["name"], config["env"]["name"]
+    return {
+        "title": f"{skill} on {env}",
+        "next": f"inspect-skills {folder}",
+        "env steps": f"{step:,}",
+        "seed": config["seed"],
+        "agent": config["agent"]["name"],
+    }
+
+
+def restore(folder: Path, config: dict[str, Any]) -> Training:
+    """The training of a run folder as its newest good checkpoint left it, to look at.
+
+    Raises UserError if there is none.
+    """
+    found, refused = checkpoint.newest(folder / "checkpoints")
+    if found is None:
+        why = f": {refused[0]}" if refused else ", it was stopped before its first"
+        raise UserError(f"{folder} has no checkpoint to look at{why}", Exit.CHECKPOINT)
+    training = assemble({**config, "num_envs": 1})
+    state = checkpoint.load(found)
+    training.agent.load_state_dict(state["agent"])
+    training.skill.load_state_dict(state["skill"])
+    training.step = int(state["step"])
+    return training
