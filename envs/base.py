@@ -238,3 +238,7 @@ class World(VectorEnv[Array, Array, Array]):
     def draw(self, row: Array, width: int, height: int) -> NDArray[np.uint8]:
         """A picture [height, width, 3] of one row of `snapshot()`."""
         raise NotImplementedError
+
+    def walls(self) -> Array:
+        """What nothing passes, for maps: rectangles [M, 4] of x, y (lower left), width, height."""
+        return np.zeros((0, 4))

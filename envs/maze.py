@@ -171,3 +171,7 @@ class Maze(Point):
         fill(self._goal[0] - 0.5, self._goal[1] - 0.5, GOAL)
         for x, y in np.argwhere(self._wall) - 1 + self._corner:
             fill(x, y, INK)
+
+    def walls(self) -> Array:
+        corners = np.argwhere(self._wall) - 1 + self._corner
+        return np.concatenate([corners, np.ones_like(corners)], 1)

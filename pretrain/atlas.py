@@ -21,14 +21,23 @@ from logbook import gl
 from logbook.video import Video, ffmpeg, tile
 from pretrain.evaluate import Numbers, horizontal
 from pretrain.page import write_page
-from pretrain.pictures import Picture, colour, contact_sheet, label, save, signed, trajectory_map
+from pretrain.pictures import (
+    CAPTION,
+    Picture,
+    colour,
+    contact_sheet,
+    label,
+    save,
+    signed,
+    trajectory_map,
+)
 from pretrain.rollouts import Actor, Rollouts, WorldFactory, rollouts
 from skills.base import Skill
 
 FRAMES = 2400  # drawn in all, at some 200 a second
 LONGEST, SHORTEST = 250, 40  # frames of one skill
 SMOOTH = 25  # frames a second that suffice
-CELL = (288, 216)
+PICTURE = (288, 190)  # of a skill; the caption comes below
 WIDEST = 1440  # pixels of the video of all skills
 MOMENTS = 4  # of each skill, on the contact sheet
 SAME = 1e-3  # snapshots closer than this (m, rad) look alike and are drawn once
@@ -95,7 +104,7 @@ def _film(
         wanted = min(LONGEST, max(SHORTEST, frames // num))
         steps = min(world.world_spec.max_episode_steps, taken.rew.shape[2], stride * wanted)
         world.reset(seed=seed)
-        world.draw(world.snapshot()[0], *CELL)  # fail now or never
+        world.draw(world.snapshot()[0], *PICTURE)  # fail now or never
         import torch
 
         z = torch.from_numpy(taken.z)
@@ -108,8 +117,9 @@ def _film(
     finally:
         world.close()
     columns = math.ceil(math.sqrt(num))
-    shrink = min(1.0, WIDEST / (columns * CELL[0]))
-    size = (round(CELL[0] * shrink / 2) * 2, round(CELL[1] * shrink / 2) * 2)
+    width, height = PICTURE[0], PICTURE[1] + CAPTION
+    shrink = min(1.0, WIDEST / (columns * width))
+    size = (round(width * shrink / 2) * 2, round(height * shrink / 2) * 2)
     tile(paths, place / "skills.mp4", columns, size)
     tints = [colour(k, num) for k in range(num)]
     contact_sheet(stills, place / "contact.png", [str(k) for k in range(num)], tints)
@@ -124,17 +134,16 @@ def _one(path: Path, world: World, filmed: Rollouts, k: int, fps: float) -> list
     picked = picked.clip(0, len(rows) - 1)
     tint, kept = colour(k, filmed.count), {}
     remarks = list(_remarks(filmed, k, len(rows)))
-    drawn, frame = rows[0], world.draw(rows[0], *CELL)
+    drawn, frame = rows[0], world.draw(rows[0], *PICTURE)
     with Video(path, fps) as video:
         for i, row in enumerate(rows):
             if not np.allclose(row, drawn, rtol=0, atol=SAME):
-                drawn, frame = row, world.draw(row, *CELL)
-            labelled = label(frame, f"skill {k}", tint, *remarks[i], i * filmed.stride > lived)
+                drawn, frame = row, world.draw(row, *PICTURE)
+            (far, when), over = remarks[i], i * filmed.stride > lived
+            labelled = label(frame, tint, f"skill {k}", far, when, over)
             video.add(labelled)
             if i in picked:
-                kept[i] = label(
-                    frame, "", tint, remarks[i][0].split("   ")[0], remarks[i][1], False
-                )
+                kept[i] = label(frame, tint, "", far, when, False)
             if i == picked[len(picked) // 2]:
                 save(Image.fromarray(labelled), path.with_suffix(".jpg"))
     return [kept[i] for i in picked]

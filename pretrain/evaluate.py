@@ -18,6 +18,7 @@ Numbers = dict[str, Any]
 
 COVERAGE_ROLLOUTS = 48  # METRA's protocol
 FAR, STILL = 5.0, 2.0  # m: displacement that counts as travel, and as none
+EARLY = 0.2  # of the steps: an episode this short was hardly lived
 MIXED_UP = 0.25  # share of states taken for another skill that makes two skills near-duplicates
 
 
@@ -234,6 +235,9 @@ def alarms(taken: Rollouts, result: Numbers) -> list[str]:
             said.append(
                 f"only {skills['effective']:.1f} of {skills['count']} skills count as distinct"
             )
+    lived = float(np.median(taken.lengths()))
+    if taken.terminated.mean() > 0.5 and lived < EARLY * taken.rew.shape[2]:
+        said.append(f"most episodes end early, the median after {lived:.0f} steps")
     if motion is not None and skills["count"] > 1 and motion["still"] == skills["count"]:
         said.append(
             f"no skill moves {STILL:g} m: these are poses, not motions (what the discriminator "

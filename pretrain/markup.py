@@ -22,7 +22,7 @@ pre { background: #1f2733; color: #e8edf3; padding: 12px 16px; border-radius: 8p
   margin: 8px 0; } pre code { color: inherit; }
 .facts { color: var(--soft); } .facts b { color: var(--ink); font-weight: 600; }
 .facts span { margin-right: 18px; white-space: nowrap; }
-.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(250px, 1fr)); gap: 14px;
+.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(200px, 1fr)); gap: 14px;
   margin: 20px 0; }
 .tile, .card, .box { background: var(--card); border: 1px solid var(--line); border-radius: 10px; }
 .tile { padding: 14px 16px; } .tile .n { font-size: 27px; font-weight: 650; line-height: 1.15; }
@@ -36,7 +36,8 @@ pre { background: #1f2733; color: #e8edf3; padding: 12px 16px; border-radius: 8p
   padding: 12px 18px; margin: 18px 0; } .alarms ul { margin: 4px 0; padding-left: 20px; }
 .fine { background: #eaf6ef; border-color: #9ccfb2; }
 .box { padding: 12px; } .box img, .box video { width: 100%; display: block; border-radius: 6px; }
-.two { display: grid; grid-template-columns: repeat(auto-fit, minmax(420px, 1fr)); gap: 14px; }
+.two { display: grid; grid-template-columns: repeat(auto-fit, minmax(480px, 1fr)); gap: 0 18px;
+  align-items: start; }
 .cards { display: grid; grid-template-columns: repeat(auto-fill, minmax(205px, 1fr)); gap: 12px; }
 .card { overflow: hidden; } .card video { width: 100%; display: block; background: var(--line); }
 .card div { padding: 6px 10px 9px; font-size: 13px; }
@@ -49,7 +50,9 @@ table.skills th { text-align: right; font-weight: 600; color: var(--soft);
 table.skills td { text-align: right; padding: 5px 10px; border-bottom: 1px solid var(--line); }
 table.skills th:first-child, table.skills td:first-child, table.skills td.left, th.left {
   text-align: left; }
+table.skills td.left { min-width: 200px; }
 .dot { display: inline-block; width: 10px; height: 10px; border-radius: 5px; margin-right: 7px; }
+table.confusion { width: 100%; max-width: 900px; }
 table.confusion td { width: 30px; min-width: 15px; height: 26px; text-align: center;
   font-size: 11px;  padding: 0; border: 1px solid #fff; }
 table.confusion th { font-size: 11px; font-weight: 600; padding: 0 5px; color: var(--soft); }
@@ -151,7 +154,7 @@ def tiles(numbers: Mapping[str, Any]) -> str:
                 str(coverage["cells"]),
                 f"random {coverage['random_cells']}",
                 "Cells visited",
-                "Distinct 1 m cells of the floor in 48 rollouts, and in as many of a random policy.",
+                "Distinct 1 m cells of the floor in 48 rollouts, beside those of a random policy.",
             )
         )
     low, high = numbers["native_return"]["min"], numbers["native_return"]["max"]

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from logbook import files
-from pretrain.evaluate import Numbers, confused, horizontal, travelled, travels
+from pretrain.evaluate import Numbers, confused, horizontal, travelled
 from pretrain.markup import alarm_box, document, escape, facts, next_command, tiles
-from pretrain.pictures import colour
+from pretrain.pictures import colour, signed
 from pretrain.rollouts import Rollouts
 
 
@@ -30,10 +30,9 @@ def write_page(
         facts(about),
         alarm_box(numbers["alarms"]),
         tiles(numbers),
-        _pictures(outcome, films),
+        _pictures(taken, outcome, films),
         f"<h2>Every skill</h2>{_cards(taken, numbers) if films else ''}",
         _table(taken, numbers),
-        _confusion(taken),
         next_command(about),
         f'<p class="soft">Measured on {taken.rew.shape[1]} rollouts of each skill, up to '
         f"{taken.rew.shape[2]} steps, with the policy's most likely action, on starts that were "
@@ -43,21 +42,21 @@ def write_page(
     files.replace(path, document(str(about.get("title", "Skills")), "\n".join(parts)))
 
 
-def _pictures(outcome: Mapping[str, str], films: bool) -> str:
-    chart = '<div class="box"><img src="videos/map.png" alt="Map: where each skill goes"></div>'
+def _pictures(taken: Rollouts, outcome: Mapping[str, str], films: bool) -> str:
+    chart = (
+        '<div><h2>Where they go</h2><div class="box">'
+        '<img src="videos/map.png" alt="Map: where each skill goes"></div></div>'
+    )
+    table = _confusion(taken)
+    side_by_side = "two" if table and taken.count <= 20 else "one"
+    where = f'<div class="{side_by_side}">{chart}{table}</div>'
     if not films:
-        why = f'<div class="alarms">No videos: {escape(outcome.get("why", ""))}</div>'
-        return f"{why}<h2>Where they go</h2>{chart}"
-    grid = (
-        '<div class="box"><video src="videos/skills.mp4" controls autoplay muted loop playsinline '
-        'poster="videos/contact.png"></video></div>'
-    )
-    sheet = (
-        '<div class="box"><img src="videos/contact.png" alt="Each skill at a few moments"></div>'
-    )
+        return f'<div class="alarms">No videos: {escape(outcome.get("why", ""))}</div>{where}'
     return (
-        f'<h2>All skills at once</h2>{grid}<h2>Where they go</h2><div class="two">{chart}'
-        f"</div><h2>A few moments of each</h2>{sheet}"
+        '<h2>All skills at once</h2><div class="box"><video src="videos/skills.mp4" controls '
+        'autoplay muted loop playsinline poster="videos/contact.png"></video></div>'
+        f"{where}<h2>A few moments of each</h2>"
+        '<div class="box"><img src="videos/contact.png" alt="Each skill at a few moments"></div>'
     )
 
 
@@ -67,9 +66,9 @@ def rows(taken: Rollouts, numbers: Numbers) -> tuple[list[str], list[list[str]]]
     columns: dict[str, list[str]] = {"return": [f"{r:,.1f}" for r in taken.returns().mean(1)]}
     far = travelled(taken)
     if far is not None:
-        signed = len(axes) == 1
-        heading = "displacement, m" if signed else "distance, m"
-        columns[heading] = [f"{d:+.1f}" if signed else f"{d:.1f}" for d in far.mean(1)]
+        one_way = len(axes) == 1
+        heading = "displacement, m" if one_way else "distance, m"
+        columns[heading] = [signed(d) if one_way else f"{d:.1f}" for d in far.mean(1)]
         columns["its spread"] = [f"± {d:.1f}" for d in far.std(1)]
     means = taken.means().mean(1)
     for name in (f"{a}_velocity" for a in axes):
@@ -137,8 +136,9 @@ def _cards(taken: Rollouts, numbers: Numbers) -> str:
         remark = _remarks(taken, k)
         told = [f"return {taken.returns()[k].mean():,.0f}"]
         if far is not None:
-            sign = "+" if travels(taken.spec) and len(horizontal(taken.spec)) == 1 else ""
-            told.insert(0, f"{far[k].mean():{sign}.1f} m in {taken.lengths()[k].mean():.0f} steps")
+            mean = float(far[k].mean())
+            metres = signed(mean) if len(horizontal(taken.spec)) == 1 else f"{mean:.1f}"
+            told.insert(0, f"{metres} m in {taken.lengths()[k].mean():.0f} steps")
         if taken.judged is not None:
             told.append(f"accuracy {taken.judged.confusion[k, k]:.0%}")
         flag = " flag" if remark else ""
@@ -166,10 +166,10 @@ def _confusion(taken: Rollouts) -> str:
         cells = "".join(_cell(float(v), num) for v in table[k])
         body += f"<tr><th>{k}</th>{cells}</tr>"
     return (
-        "<h2>Who is taken for whom</h2><p class=soft>Each row is a skill; its cells say, in "
+        "<div><h2>Who is taken for whom</h2><p class=soft>Each row is a skill; its cells say, in "
         "percent, as which skill the discriminator sees its states. A clean diagonal is what to "
         "hope for.</p>"
-        f'<div class="box wide"><table class="confusion"><tr>{head}</tr>{body}</table></div>'
+        f'<div class="box wide"><table class="confusion"><tr>{head}</tr>{body}</table></div></div>'
     )
 
 

@@ -35,29 +35,26 @@ def _font(size: int) -> Any:
     return ImageFont.load_default(size)
 
 
-def label(frame: Picture, name: str, tint: str, left: str, right: str, over: bool) -> Picture:
-    """A frame [h, w, 3] with the skill's name above and two remarks below; paled if `over`.
+CAPTION = 26  # pixels under a frame
 
-    Without a name the chip is left out.
-    """
-    image = Image.fromarray(frame)
+
+def label(frame: Picture, tint: str, name: str, far: str, when: str, over: bool) -> Picture:
+    """A frame [h, w, 3] with a caption under it, [h + CAPTION, w, 3]; paled if `over`."""
+    picture = Image.fromarray(frame)
     if over:
-        image = Image.blend(image, Image.new("RGB", image.size, PAPER), 0.55)
-    width, height = image.size
-    size = max(11, height // 16)
-    font, pen = _font(size), ImageDraw.Draw(image, "RGBA")
-    pad = size // 2
+        picture = Image.blend(picture, Image.new("RGB", picture.size, PAPER), 0.55)
+    width, height = picture.size
+    image = Image.new("RGB", (width, height + CAPTION), PAPER)
+    image.paste(picture, (0, 0))
+    pen, middle = ImageDraw.Draw(image), height + CAPTION // 2
+    x = 8
     if name:
-        box = (pad, pad, 2.6 * pad + size + pen.textlength(name, font), 2.4 * size)
-        pen.rounded_rectangle(box, pad, (255, 255, 255, 225))
-        y = 1.45 * size
-        pen.ellipse((1.7 * pad, y - 0.36 * size, 1.7 * pad + 0.72 * size, y + 0.36 * size), tint)
-        pen.text((2 * pad + size, y), name, INK, font, anchor="lm")
-    base = height - 0.7 * pad
-    pen.rectangle((0, height - 1.7 * size, width, height), (255, 255, 255, 190))
-    pen.text((pad, base), left, INK, font, anchor="ls")
-    pen.text((width - pad, base), right, INK, font, anchor="rs")
-    pen.rectangle((0, 0, width - 1, height - 1), None, PAPER)
+        pen.ellipse((x, middle - 5, x + 10, middle + 5), tint)
+        pen.text((x + 15, middle), name, INK, _font(14), anchor="lm")
+        x += 30 + int(pen.textlength(name, _font(14)))
+    pen.text((x, middle), far, INK, _font(13), anchor="lm")
+    pen.text((width - 8, middle), when, FAINT, _font(12), anchor="rm")
+    pen.rectangle((0, 0, width - 1, height + CAPTION - 1), None, PAPER)
     return np.asarray(image, np.uint8)
 
 
@@ -110,7 +107,7 @@ def trajectory_map(taken: Rollouts, path: Path) -> None:
     if len(plane) < 1:
         plane = taken.spec.feat_names[:1]
     flat = len(plane) == 2
-    figure = Figure(figsize=(7.2, 7.2) if flat else (9.6, 5.8), dpi=120, layout="constrained")
+    figure = Figure(figsize=(7.2, 7.2) if flat else (8.4, 6.4), dpi=120, layout="constrained")
     FigureCanvasAgg(figure)
     panel = figure.add_subplot()
     panel.spines[["top", "right"]].set_visible(False)
@@ -138,6 +135,8 @@ def _path(taken: Rollouts, name: str) -> Array:
 
 
 def _over_plane(panel: Any, taken: Rollouts, plane: tuple[str, ...]) -> None:
+    from matplotlib.patches import Rectangle
+
     x, y = (_path(taken, name) for name in plane)
     end_x, end_y = (taken.named(name)[:, :, -1] for name in plane)
     thin = max(1, x.shape[2] // 250)
@@ -148,6 +147,8 @@ def _over_plane(panel: Any, taken: Rollouts, plane: tuple[str, ...]) -> None:
         panel.scatter(
             end_x[k], end_y[k], s=16, color=tint, edgecolors="white", linewidths=0.5, zorder=3
         )
+    for left, low, width, height in taken.walls:
+        panel.add_patch(Rectangle((left, low), width, height, facecolor="#c9d0d8", linewidth=0))
     begun = [taken.begun(name).mean() for name in plane]
     panel.plot(*begun, marker="+", markersize=12, color=INK, zorder=4)
     for k in range(taken.count):
@@ -175,8 +176,8 @@ def _over_plane(panel: Any, taken: Rollouts, plane: tuple[str, ...]) -> None:
 
 
 def _against_time(panel: Any, taken: Rollouts, plane: tuple[str, ...]) -> None:
-    path = _path(taken, plane[0])
-    steps = path.shape[2] - 1
+    steps = int(taken.lengths().max())
+    path = _path(taken, plane[0])[:, :, : steps + 1]
     thin = max(1, steps // 500)
     time = np.arange(0, steps + 1, thin)
     for k in range(taken.count):

@@ -45,17 +45,6 @@ def write_report(folder: Path, summary: Mapping[str, Any], about: Mapping[str, A
     files.replace(folder / "report.html", document(title, "\n".join(parts)))
 
 
-def describe(config: Mapping[str, Any], folder: Path, steps: int) -> dict[str, Any]:
-    """What the pages say of a run: its title and a few facts."""
-    return {
-        "title": f"{config['skill']['name']} on {config['env']['name']}",
-        "agent": config["agent"]["name"],
-        "env steps": f"{steps:,}",
-        "seed": config["seed"],
-        "run": folder,
-    }
-
-
 def read_curves(path: Path) -> dict[str, list[tuple[float, float]]]:
     """(env steps, value) of every tag, without rows in which it is missing or not finite."""
     curves: dict[str, list[tuple[float, float]]] = {}

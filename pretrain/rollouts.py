@@ -59,6 +59,7 @@ class Rollouts:
     act_rms: Array  # [K], root mean square of the actions
     terminated: Array  # [K, R] bool, ended by the world and not by time
     unstable: int  # episodes ended by a physics divergence
+    walls: Array  # [M, 4], see World.walls
     judged: Judgement | None  # None for methods without log_q
     snapshots: Array | None  # [K, T', S], first repetition, every `stride` steps, from the start
     stride: int = 1
@@ -188,6 +189,7 @@ def rollouts(
         act_rms=np.sqrt(by_skill(effort / lived).mean(1)),
         terminated=by_skill(ended_by_world),
         unstable=unstable,
+        walls=world.walls(),
         judged=judge.verdict() if judge else None,
         snapshots=film.frames() if film else None,
         stride=film.stride if film else 1,

@@ -1,0 +1,110 @@
+"""The command `inspect-skills RUN`: roll the learned skills out again, measure, film, draw."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NoReturn
+
+from logbook import checkpoint, files, progress
+from logbook.cli import guard, writable
+from logbook.config import load_config
+from logbook.errors import Exit, UserError
+from pretrain.resume import hint
+
+
+def main() -> NoReturn:
+    """Read the command line, make the atlas, exit with a code (5: nothing there to look at)."""
+    guard(_main)
+
+
+def _main() -> int:
+    parser = argparse.ArgumentParser(
+        prog="inspect-skills",
+        description="Make RUN/index.html anew: videos, map and numbers of the learned skills.",
+    )
+    parser.add_argument("run", type=Path, metavar="RUN", help="the run's folder")
+    parser.add_argument("--steps", type=_count, help="length of a rollout (default: as configured)")
+    parser.add_argument("--reps", type=_count, help="rollouts of each skill")
+    parser.add_argument("--no-videos", action="store_true", help="only the map and the numbers")
+    parser.add_argument(
+        "--allow-import",
+        action="store_true",
+        help="let its config name an environment id that imports a module",
+    )
+    flags = parser.parse_args()
+    return inspect(
+        flags.run,
+        steps=flags.steps,
+        reps=flags.reps,
+        videos=not flags.no_videos,
+        allow_import=flags.allow_import,
+    )
+
+
+def inspect(
+    folder: Path,
+    *,
+    steps: int | None = None,
+    reps: int | None = None,
+    videos: bool = True,
+    allow_import: bool = False,
+) -> int:
+    """Make the atlas of the run in `folder` from its newest checkpoint; returns the exit code.
+
+    Raises UserError: code 2 if it is no run, 5 if it has no checkpoint that can be trusted.
+    """
+    if not (folder / "config.yaml").is_file():
+        raise UserError(f"{folder} is not a run: it has no config.yaml{hint(folder)}")
+    if not checkpoint.listed(folder / "checkpoints"):
+        raise UserError(
+            f"{folder} has no checkpoint yet: train it first, with: resume {folder}",
+            Exit.CHECKPOINT,
+        )
+    writable(folder)
+    config = load_config(folder / "config.yaml", "pretrain", allow_import=allow_import)
+    from pretrain.report import write_report
+    from pretrain.stage import about, look, restore
+
+    training = restore(folder, config)
+    numbers = look(folder, config, training, steps=steps, reps=reps, videos=videos)
+    summary = files.read_json(folder / "summary.json")
+    write_report(folder, summary | numbers, about(config, folder, training.step))
+    tell(folder, numbers)
+    return 0
+
+
+def tell(folder: Path, numbers: Mapping[str, Any]) -> None:
+    """The headline numbers and where to look, on the screen."""
+    skills, motion = numbers["skills"], numbers["motion"]
+    told: list[tuple[str, Any]] = [("skills", skills["count"])]
+    if skills["accuracy"] is not None:
+        told.append(("accuracy", f"{skills['accuracy']:.0%} (chance {skills['chance']:.0%})"))
+        bound, ceiling = skills["mi_nats"], skills["mi_ceiling_nats"]
+        told.append(("mutual information", f"{bound:.2f} of {ceiling:.2f} nats"))
+    if motion is not None:
+        ways = (
+            f"{motion['forward']} forward, {motion['backward']} backward, {motion['still']} still"
+        )
+        told.append(("motion", ways))
+    if numbers["coverage"]["cells"] is not None:
+        cells, random_cells = numbers["coverage"]["cells"], numbers["coverage"]["random_cells"]
+        told.append(("cells visited", f"{cells} (random policy {random_cells})"))
+    progress.table(told)
+    for line in numbers["alarms"]:
+        progress.say(f"  look closer: {line}")
+    if numbers["videos"] == "off":
+        progress.say(f"no videos: {numbers['why']}")
+    progress.say(f"look at {folder / 'index.html'}")
+
+
+def _count(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise ValueError(text)
+    return number
+
+
+if __name__ == "__main__":
+    main()
