@@ -23,6 +23,8 @@ class Normalizer(nn.Module):
         self.register_buffer("mean", torch.zeros(width))
         self.register_buffer("var", torch.ones(width))
         self.register_buffer("count", torch.zeros((), dtype=torch.int64))
+        self._scale: Tensor | None = None  # 1 / spread, and -mean / spread: made on demand
+        self._shift = torch.zeros(width)
         self._left = steps  # a mirror of the count that needs no device read
 
     @torch.no_grad()
@@ -41,11 +43,20 @@ class Normalizer(nn.Module):
         self.mean.add_(delta * weight)
         self.count.fill_(total)
         self._left -= n
+        self._scale = None
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalised [..., D]."""
-        return ((x - self.mean) * (self.var + 1e-6).rsqrt()).clamp(-10, 10)
+        if self._scale is None:
+            self._scale = (self.var + 1e-6).rsqrt()
+            self._shift = -self.mean * self._scale
+        return torch.addcmul(self._shift, x, self._scale).clamp_(-10, 10)
 
     def _load_from_state_dict(self, *args: object, **kwargs: object) -> None:
         super()._load_from_state_dict(*args, **kwargs)  # type: ignore[arg-type]
         self._left = self.steps - int(self.count)
+        self._scale = None
+
+    def _apply(self, *args: object, **kwargs: object) -> Normalizer:
+        self._scale = None  # the statistics move to another device
+        return super()._apply(*args, **kwargs)  # type: ignore[arg-type]

@@ -3,19 +3,25 @@
 A `Choice` is a policy's answer for a batch of observations. For critics it offers `atoms`: actions
 [S, B, A], their weights [S, B] and log-probabilities [S, B], such that an expectation over the
 policy is the weighted sum over S. A Gaussian offers one reparameterised sample, a categorical all
-of its actions, so that a learner written with atoms needs no case for either.
+of its actions, so that a learner written with atoms needs no case for either. `pull` takes a
+gradient with respect to the atoms back to the network's head, without a graph.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 _LOG_SQRT_2PI = 0.5 * math.log(2 * math.pi)
+
+
+def _squash(u: Tensor) -> Tensor:
+    """log (1 - tanh(u)^2), in a form that does not overflow."""
+    return 2 * (math.log(2) - u - F.softplus(-2 * u))
 
 
 class Choice(Protocol):
@@ -37,8 +43,25 @@ class Choice(Protocol):
         """Entropy [...] in nats (of the unsquashed Gaussian, if squashed)."""
         ...
 
+
+class Atomic(Choice, Protocol):
+    """A choice whose expectations are sums over atoms."""
+
+    head_per_act: ClassVar[int]  # width of the head per action width
+    moving: ClassVar[bool]  # whether the atoms' actions depend on the head
+
+    def __init__(self, head: Tensor) -> None: ...
+
     def atoms(self, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-        """Actions [S, B, A], weights [S, B], log-probabilities [S, B], with gradient."""
+        """Actions [S, B, A], weights [S, B], log-probabilities [S, B]."""
+        ...
+
+    def pull(self, rows: slice, act: Tensor | None, weight: Tensor, log_prob: Tensor) -> Tensor:
+        """The gradient [b, head] of a loss, given those at the atoms' `rows`.
+
+        `act` [S, b, A] (None unless `moving`), `weight` and `log_prob` [S, b] are the gradients
+        with respect to the last `atoms`.
+        """
         ...
 
 
@@ -48,11 +71,13 @@ class SquashedGaussian:
     The log-spread is mapped into [-5, 2] by tanh, as in Yarats & Kostrikov's SAC.
     """
 
-    head_per_act = 2
+    head_per_act: ClassVar[int] = 2
+    moving: ClassVar[bool] = True
 
     def __init__(self, head: Tensor) -> None:
         self.mean, raw = head.chunk(2, -1)
-        self.log_std = 3.5 * torch.tanh(raw) - 1.5
+        self._bend = torch.tanh(raw)
+        self.log_std = 3.5 * self._bend - 1.5
 
     def sample(self, generator: torch.Generator) -> Tensor:
         noise = torch.randn(self.mean.shape, generator=generator, device=self.mean.device)
@@ -63,17 +88,24 @@ class SquashedGaussian:
 
     def atoms(self, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
         noise = torch.randn(self.mean.shape, generator=generator, device=self.mean.device)
-        u = torch.addcmul(self.mean, self.log_std.exp(), noise)
-        # log (1 - tanh(u)^2) = 2 (log 2 - u - softplus(-2u)), which does not overflow
-        squash = 2 * (math.log(2) - u - F.softplus(-2 * u))
-        log_prob = -(0.5 * noise.square() + self.log_std + squash + _LOG_SQRT_2PI).sum(-1)
-        return torch.tanh(u)[None], torch.ones_like(log_prob)[None], log_prob[None]
+        self._swing = self.log_std.exp() * noise
+        u = self.mean + self._swing
+        self._act = torch.tanh(u)
+        log_prob = (-0.5 * noise.square() - self.log_std - _squash(u) - _LOG_SQRT_2PI).sum(-1)
+        return self._act[None], torch.ones_like(log_prob)[None], log_prob[None]
+
+    def pull(self, rows: slice, act: Tensor | None, weight: Tensor, log_prob: Tensor) -> Tensor:
+        assert act is not None
+        a, swing, bend = self._act[rows], self._swing[rows], self._bend[rows]
+        log_prob = log_prob[0, :, None]
+        mean = torch.addcmul(act[0] * (1 - a * a), a, log_prob, value=2.0)  # of u, and so of mean
+        raw = (mean * swing - log_prob) * (3.5 - 3.5 * bend * bend)
+        return torch.cat([mean, raw], -1)
 
     def log_prob(self, act: Tensor) -> Tensor:
         u = torch.atanh(act.clamp(-1 + 1e-6, 1 - 1e-6))
         noise = (u - self.mean) * (-self.log_std).exp()
-        squash = 2 * (math.log(2) - u - F.softplus(-2 * u))
-        return -(0.5 * noise.square() + self.log_std + squash + _LOG_SQRT_2PI).sum(-1)
+        return -(0.5 * noise.square() + self.log_std + _squash(u) + _LOG_SQRT_2PI).sum(-1)
 
     def entropy(self) -> Tensor:
         return (self.log_std + 0.5 + _LOG_SQRT_2PI).sum(-1)
@@ -106,7 +138,8 @@ class Gaussian:
 class Categorical:
     """One of A actions, one-hot [..., A]; head [..., A] holds the logits."""
 
-    head_per_act = 1
+    head_per_act: ClassVar[int] = 1
+    moving: ClassVar[bool] = False
 
     def __init__(self, head: Tensor) -> None:
         self.log_p = F.log_softmax(head, -1)
@@ -130,3 +163,9 @@ class Categorical:
         every = torch.eye(num, device=self.log_p.device)
         act = every[:, None, :].expand(num, len(self.log_p), num)
         return act, self.log_p.exp().T, self.log_p.T
+
+    def pull(self, rows: slice, act: Tensor | None, weight: Tensor, log_prob: Tensor) -> Tensor:
+        log_p = self.log_p[rows]
+        p = log_p.exp()
+        grad = log_prob.T + weight.T * p  # with respect to log p
+        return grad - p * grad.sum(-1, keepdim=True)

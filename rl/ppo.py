@@ -68,6 +68,11 @@ class PPO(nn.Module):
         head = self.actor(x)
         return Categorical(head) if self._world.discrete else Gaussian(head, self.log_std)
 
+    def reseed(self, seed: int) -> None:
+        """Draw noise and minibatches from other streams from now on."""
+        self._noise.manual_seed(seed)
+        self._order.manual_seed(seed + 1)
+
     @torch.no_grad()
     def act(self, obs: Tensor, z: Tensor, explore: bool) -> tuple[Tensor, dict[str, Tensor]]:
         """Actions [N, A], unsquashed (the world's box clips them), with their log-probability."""

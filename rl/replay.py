@@ -33,6 +33,10 @@ class Replay:
     def __len__(self) -> int:
         return min(self.count, self.size)
 
+    def reseed(self, seed: int) -> None:
+        """Draw from another stream from now on."""
+        self._generator.manual_seed(seed)
+
     def add(self, rollout: Batch) -> None:
         """Store the transitions of a rollout [T, N], save those marked as not valid."""
         rows = torch.cat(

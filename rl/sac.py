@@ -1,9 +1,11 @@
 """Soft actor-critic (Haarnoja et al. 2018, arXiv 1812.05905), for continuous and discrete actions.
 
 Soft target: y = r + gamma E_a'[min_i Q_i(s', a') - alpha log pi(a'|s')].
-Differences from the authors' code: twin critics are one stack of batched products; the policy's
-expectation is a sum over `atoms` (rl/policies.py), one sample for a Gaussian and all actions for a
-categorical; observations are normalised by statistics that freeze early.
+Differences from the authors' code: the policy's expectation is a sum over `atoms`
+(rl/policies.py), one sample for a Gaussian and all actions for a categorical; observations are
+normalised by statistics that freeze early; critics, policy and temperature step together, each
+along a gradient taken before the step. That allows one pass through the twin critics for the
+actions that were taken and those that the policy proposes, and one optimiser over one vector.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from torch import Tensor, nn
 
 from rl.nets import Stack, mlp
 from rl.normalize import Normalizer
-from rl.policies import Categorical, SquashedGaussian
+from rl.policies import Atomic, Categorical, SquashedGaussian
 from rl.replay import Replay
 from rl.returns import td_target
 from rl.types import Batch, Metrics, State, WorldSpec
@@ -29,7 +31,7 @@ class SAC(nn.Module):
     """Off-policy learner: every vector step of the worlds is followed by `updates` draws.
 
     `alpha` is the entropy temperature, or "auto" to hold the entropy at `target_entropy`
-    (null: minus the action width, or 0.6 log A for discrete actions). The first `start_steps`
+    (null: minus half the action width, or 0.6 log A for discrete actions). The first `start_steps`
     transitions are taken with uniformly random actions and not learned from.
     """
 
@@ -60,7 +62,7 @@ class SAC(nn.Module):
         self._world, self._device = world, device
         init = torch.Generator().manual_seed(seed)
         self._noise = torch.Generator(device).manual_seed(seed + 1)
-        self._policy = Categorical if world.discrete else SquashedGaussian
+        self._policy: type[Atomic] = Categorical if world.discrete else SquashedGaussian
         width = world.obs_dim + z_dim
         self.normalizer = Normalizer(world.obs_dim, normalize_steps)
         self.actor = mlp([width, *hidden, self._policy.head_per_act * world.act_dim], init, 0.1)
@@ -75,15 +77,22 @@ class SAC(nn.Module):
             raise ValueError(f"agent.alpha={alpha} must be above 0, or auto")
         self.log_alpha = nn.Parameter(torch.tensor(math.log(start)), requires_grad=self.automatic)
         if target_entropy is None:
-            discrete = 0.6 * math.log(world.act_dim) if world.discrete else 0.0
-            target_entropy = discrete if world.discrete else -float(world.act_dim)
+            width = world.act_dim
+            target_entropy = 0.6 * math.log(width) if world.discrete else -width / 2
         self.target_entropy = target_entropy
         self.to(device)
-        fused = {"lr": lr, "fused": True}
-        self._actor_opt = torch.optim.Adam(self.actor.parameters(), **fused)
-        self._critic_opt = torch.optim.Adam(self.critic.parameters(), **fused)
-        self._alpha_opt = torch.optim.Adam([self.log_alpha], **fused) if self.automatic else None
+        self._flat, grad = _join([self.actor.theta, self.critic.theta, self.log_alpha])
+        self._opt = torch.optim.Adam([self._flat], lr=lr, fused=True)
+        split, stop = self.actor.theta.numel(), len(self._flat) - 1
+        self._actor_grad = self.actor.layers(grad[:split])
+        self._critic_grad = self.critic.layers(grad[split:stop])
+        self._alpha_grad = grad[stop]
         self.replay = Replay(world, z_dim, replay_size, device, seed + 2)
+
+    def reseed(self, seed: int) -> None:
+        """Draw noise and batches from other streams from now on."""
+        self._noise.manual_seed(seed)
+        self.replay.reseed(seed + 1)
 
     @torch.no_grad()
     def act(self, obs: Tensor, z: Tensor, explore: bool) -> tuple[Tensor, dict[str, Tensor]]:
@@ -94,8 +103,8 @@ class SAC(nn.Module):
             if self._world.discrete:
                 return torch.zeros_like(noise).scatter_(1, noise.argmax(1, keepdim=True), 1.0), {}
             return 2 * noise - 1, {}
-        x = torch.cat([self.normalizer(obs.to(self._device)), z.to(self._device)], -1)
-        choice = self._policy(self.actor(x))
+        x = self.normalizer(obs.to(self._device))
+        choice = self._policy(self.actor(x, z.to(self._device)))
         return (choice.sample(self._noise) if explore else choice.mode()), {}
 
     def batches(self, rollout: Batch) -> Iterator[Batch]:
@@ -107,60 +116,68 @@ class SAC(nn.Module):
         for _ in range(self.updates * len(rollout.rew)):
             yield self.replay.draw(self.batch_size)
 
+    @torch.no_grad()
     def update(self, batch: Batch) -> Metrics:
         """One step on critics, policy and temperature, and the targets' moving average."""
-        obs = torch.cat([self.normalizer(batch.obs), batch.z], -1)
-        next_obs = torch.cat([self.normalizer(batch.next_obs), batch.z], -1)
-        alpha = self.log_alpha.detach().exp()
+        num = len(batch.rew)
+        every = self.normalizer(torch.stack([batch.next_obs, batch.obs]))
+        after, now = context = torch.cat([every, batch.z.expand(2, *batch.z.shape)], -1)
+        alpha = self.log_alpha.exp()
 
-        with torch.no_grad():
-            value = self._soft_value(self.target, next_obs, alpha)[0]
-            target = td_target(batch.rew, batch.terminated, value, self.gamma)
-        q = self.critic(torch.cat([obs, batch.act], -1))[..., 0]
-        critic_loss = (q - target).square().mean(1).sum()
-        self._critic_opt.zero_grad(set_to_none=True)
-        critic_loss.backward()
-        self._critic_opt.step()
+        actor = self.actor.trace(context.view(1, 2 * num, -1))
+        choice = self._policy(actor[-1][0])
+        act, weight, log_prob = choice.atoms(self._noise)  # rows: at `after`, then at `now`
 
-        self.critic.requires_grad_(False)
-        value, entropy = self._soft_value(self.critic, obs, alpha)
-        actor_loss = -value.mean()
-        self._actor_opt.zero_grad(set_to_none=True)
-        actor_loss.backward()
-        self._actor_opt.step()
-        self.critic.requires_grad_(True)
+        future = torch.cat([after.expand(len(act), *after.shape), act[:, :num]], -1).flatten(0, 1)
+        future_q = self.target.trace(future.expand(2, *future.shape))[-1]
+        low = torch.minimum(*future_q).view(len(act), num)
+        value = (weight[:, :num] * (low - alpha * log_prob[:, :num])).sum(0)
+        target = td_target(batch.rew, batch.terminated, value, self.gamma)
 
-        entropy = entropy.detach().mean()
-        if self._alpha_opt is not None:
-            alpha_loss = self.log_alpha * (entropy - self.target_entropy)
-            self._alpha_opt.zero_grad(set_to_none=True)
-            alpha_loss.backward()
-            self._alpha_opt.step()
-        torch._foreach_lerp_(list(self.target.parameters()), list(self.critic.parameters()), self.tau)
+        # what was done, and below it what the policy would do
+        acts = torch.cat([batch.act[None], act[:, num:]])
+        x = torch.cat([now.expand(len(acts), *now.shape), acts], -1).flatten(0, 1)
+        critic = self.critic.trace(x.expand(2, *x.shape))
+        q = critic[-1][..., 0]
+        error = q[:, :num] - target
+        one, two = q[:, num:]
+        weight, log_prob = weight[:, num:], log_prob[:, num:]
+        soft = torch.minimum(one, two).view_as(weight) - alpha * log_prob  # to be raised
+        entropy = -(weight * log_prob).sum(0).mean()
+
+        # critic loss: sum_i mean (Q_i - y)^2; policy loss: -mean E_a[soft]
+        pull = torch.empty_like(q)
+        torch.mul(error, 2 / num, out=pull[:, :num])
+        low_is_one = (one < two).to(q.dtype)
+        share = weight.flatten() / -num
+        torch.mul(share, low_is_one, out=pull[0, num:])
+        torch.sub(share, pull[0, num:], out=pull[1, num:])
+        if self._policy.moving:
+            columns = slice(now.shape[-1], None)
+            back = self.critic.pull(critic, pull[..., None], self._critic_grad, num, columns)
+            moved = None if back is None else back.sum(0).view(len(act), num, -1)
+        else:
+            critic, moved = [h[:, :num] for h in critic], None
+            self.critic.pull(critic, pull[:, :num, None], self._critic_grad)
+        head = choice.pull(slice(num, None), moved, soft / -num, weight * (alpha / num))
+        self.actor.pull([h[:, num:] for h in actor[:-1]], head[None], self._actor_grad)
+        if self.automatic:  # the gradient of log_alpha * (entropy - target_entropy)
+            torch.sub(entropy, self.target_entropy, out=self._alpha_grad)
+        self._opt.step()
+        self.target.theta.lerp_(self.critic.theta, self.tau)
         return {
-            "critic_loss": critic_loss.detach(),
-            "actor_loss": actor_loss.detach(),
+            "critic_loss": error.square().sum() / num,
+            "actor_loss": -(weight * soft).sum() / num,
             "ent_coef": alpha,
             "entropy": entropy,
-            "q": q.detach().mean(),
+            "q": q[:, :num].mean(),
         }
 
-    def _soft_value(self, critic: Stack, obs: Tensor, alpha: Tensor) -> tuple[Tensor, Tensor]:
-        """E_a[min_i Q_i(s, a) - alpha log pi(a|s)] and the entropy, both [B]."""
-        act, weight, log_prob = self._policy(self.actor(obs)).atoms(self._noise)
-        num = len(act)
-        x = torch.cat([obs.expand(num, *obs.shape), act], -1).flatten(0, 1)
-        q = critic(x)[..., 0].amin(0).view(num, -1)
-        value = (weight * (q - alpha * log_prob)).sum(0)
-        return value, -(weight * log_prob).sum(0)
-
     def state_dict(self) -> State:  # type: ignore[override]
-        """Networks, statistics, optimisers, replay and generators."""
+        """Networks, statistics, optimiser, replay and generators."""
         return {
             "nets": dict(super().state_dict()),
-            "actor_opt": self._actor_opt.state_dict(),
-            "critic_opt": self._critic_opt.state_dict(),
-            "alpha_opt": self._alpha_opt.state_dict() if self._alpha_opt else None,
+            "opt": self._opt.state_dict(),
             "replay": self.replay.state_dict(),
             "noise": self._noise.get_state(),
         }
@@ -168,9 +185,17 @@ class SAC(nn.Module):
     def load_state_dict(self, state: State) -> None:  # type: ignore[override]
         """Undo `state_dict`."""
         super().load_state_dict(state["nets"])
-        self._actor_opt.load_state_dict(state["actor_opt"])
-        self._critic_opt.load_state_dict(state["critic_opt"])
-        if self._alpha_opt is not None:
-            self._alpha_opt.load_state_dict(state["alpha_opt"])
+        self._opt.load_state_dict(state["opt"])
         self.replay.load_state_dict(state["replay"])
         self._noise.set_state(state["noise"].cpu())
+
+
+def _join(params: list[nn.Parameter]) -> tuple[Tensor, Tensor]:
+    """Move parameters into one vector, of which they become views; the vector and its gradient."""
+    flat = torch.cat([p.detach().flatten() for p in params])
+    flat.grad = torch.zeros_like(flat)
+    start = 0
+    for p in params:
+        p.data = flat[start : start + p.numel()].view_as(p)
+        start += p.numel()
+    return flat, flat.grad
