@@ -10,6 +10,7 @@ import stat
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from logbook.errors import Exit, UserError
 from logbook.killpoints import reach
 
 TEMPORARY = ".tmp-"
@@ -21,6 +22,14 @@ _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 def no_space(error: OSError) -> bool:
     """Whether the disk, the quota or the allowed file size is exhausted."""
     return error.errno in _NO_SPACE
+
+
+def unwritable(folder: Path, error: OSError) -> UserError:
+    """What to tell the user when a run folder takes no files."""
+    remedy = "choose another folder with hydra.run.dir=..."
+    if no_space(error):
+        remedy = "make room, or " + remedy
+    return UserError(f"{folder} cannot be written: {error.strerror}: {remedy}", Exit.SETUP)
 
 
 def write(path: Path, data: bytes, halfway: str | None = None) -> tuple[int, str]:

@@ -54,6 +54,7 @@ class Run:
         self.done = False
         self.exact = True
         self._rolled_back = 0
+        self._suspect: list[Path] = []  # the checkpoint last rolled back to
         self._saved: tuple[int, int] | None = None  # step and length of the record
         self._checkpoints = folder / "checkpoints"
         self._keep = keep
@@ -88,7 +89,7 @@ class Run:
                 run._close()
                 raise
         except OSError as error:
-            raise _unwritable(run.folder, error) from None
+            raise files.unwritable(run.folder, error) from None
         return run
 
     def _open(self, overrides: Sequence[str]) -> None:
@@ -184,13 +185,20 @@ class Run:
         """Back to the newest checkpoint after `reason`, such as a loss that is not finite.
 
         Returns step, state and how often this happened: draw from another stream than before, or
-        the same will happen again. Raises UserError the third time, or if there is no checkpoint.
+        the same will happen again. If it does so before the next save, the checkpoint may hold the
+        cause already, and the one before it is taken. Raises UserError the third time, or if there
+        is none.
         """
         self._rolled_back += 1
-        again = "a lower learning rate may help, or another seed"
-        if self._rolled_back >= _PATIENCE or not checkpoint.listed(self._checkpoints):
-            raise UserError(f"{self.folder}: {reason}; given up: {again}")
-        progress.warn(f"{reason}; going back to the last checkpoint")
+        newest = checkpoint.listed(self._checkpoints)[:1]
+        if newest == self._suspect:
+            checkpoint.set_aside(newest)
+            newest = checkpoint.listed(self._checkpoints)[:1]
+        self._suspect = newest
+        if self._rolled_back >= _PATIENCE or not newest:
+            hint = "a lower learning rate may help, or another seed"
+            raise UserError(f"{self.folder}: {reason}; given up: {hint}")
+        progress.warn(f"{reason}; going back to {newest[0].name}")
         step, state = self.restore() or (0, {})
         self.exact = False
         return step, state, self._rolled_back
@@ -280,7 +288,7 @@ class Run:
                 return
             except OSError as error:
                 if not files.no_space(error):
-                    raise _unwritable(self.folder, error) from None
+                    raise files.unwritable(self.folder, error) from None
                 if wait is None or self._stop.requested:
                     raise self._full(step, error) from None
                 progress.warn(f"{self.folder}: {error.strerror}; trying again in {wait:.0f} s")
@@ -325,11 +333,12 @@ class Run:
             reach("finish.summary")
             self._set_status("finished")
         except OSError as error:
-            raise _unwritable(self.folder, error) from None
+            raise files.unwritable(self.folder, error) from None
         reach("finish.done")
         self.done = True
         record.quiet()
-        progress.table([(k, v) for k, v in identity.flat(whole).items() if not isinstance(v, list)])
+        shown = identity.flat(whole).items()
+        progress.table([(k, v) for k, v in shown if k.count(".") < 2 and not isinstance(v, list)])
         return whole
 
     def _set_status(self, state: str) -> None:
@@ -339,10 +348,3 @@ class Run:
 
 def _now() -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S")
-
-
-def _unwritable(folder: Path, error: OSError) -> UserError:
-    remedy = "choose another folder with hydra.run.dir=..."
-    if files.no_space(error):
-        remedy = "make room, or " + remedy
-    return UserError(f"{folder} cannot be written: {error.strerror}: {remedy}", Exit.SETUP)

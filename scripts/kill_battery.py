@@ -36,8 +36,8 @@ from logbook.identity import flat  # noqa: E402
 from logbook.seeds import seed_for  # noqa: E402
 
 SMALL = (
-    "num_envs=8 log_every=300 evaluate.reps=1 evaluate.steps=20 atlas.early=0 "
-    "atlas.frames=2 atlas.size=32 skill.num_skills=4 "
+    "num_envs=8 log_every=200 evaluate.reps=1 evaluate.steps=20 atlas.early=0 "
+    "atlas.videos=false skill.num_skills=4 episode_steps=60 "
     "env.max_episode_steps=60 skill_steps=25 agent.hidden=[32,32]"
 ).split()
 AGENTS = {
@@ -191,6 +191,7 @@ def outcome(folder: Path) -> dict[str, Any]:
     manifest = checkpoint.read_manifest(newest)
     rows = [_timeless(row) for row in metrics.rows(folder / "metrics.jsonl")]
     summary = _timeless(files.read_json(folder / "summary.json"))
+    summary.pop("next", None)  # it names the folder
     if not summary:
         raise ValueError("no summary.json")
     digests = {name: sha for name, (_, sha) in manifest.files.items()}
@@ -230,7 +231,7 @@ def main() -> int:
     parser.add_argument("--env", nargs="+", default=["cheetah", "ant"])
     parser.add_argument("--agent", nargs="+", default=["sac", "ppo"])
     parser.add_argument("--skill", default="diayn")
-    parser.add_argument("--steps", type=int, default=3000)
+    parser.add_argument("--steps", type=int, default=1800)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--points", nargs="*", default=list(killpoints.POINTS))
     parser.add_argument("--counts", nargs="+", type=int, default=[2, 4], help="which time there")

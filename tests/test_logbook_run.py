@@ -366,15 +366,17 @@ def test_a_run_rolls_back_twice_and_then_gives_up(tmp_path: Path) -> None:
             a_run.roll_back("loss is nan")  # nothing to go back to
     with Run.open(tmp_path, CONFIG, stage="pretrain") as a_run:
         a_run.restore()
-        a_run.log(1, {"train/loss": 0.5})
-        a_run.save(1, {"at": 1})
-        for count in (1, 2):
-            a_run.log(2, {"train/loss": float("nan")})
-            assert a_run.roll_back("loss is nan") == (1, {"at": 1}, count)
+        for step in (1, 2):
+            a_run.log(step, {"train/loss": 0.5})
+            a_run.save(step, {"at": step})
+        a_run.log(3, {"train/loss": float("nan")})
+        assert a_run.roll_back("loss is nan") == (2, {"at": 2}, 1)
+        a_run.log(3, {"train/loss": float("nan")})  # again: the checkpoint holds the cause
+        assert a_run.roll_back("loss is nan") == (1, {"at": 1}, 2)
         with pytest.raises(UserError, match="loss is nan; given up"):
             a_run.roll_back("loss is nan")
         assert not a_run.exact
-    assert [row["train/loss"] for row in _rows(tmp_path)] == [0.5]
+    assert [row["step"] for row in _rows(tmp_path)] == [1]
 
 
 @pytest.mark.parametrize(

@@ -9,17 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from logbook import checkpoint, metrics
-from logbook.build import build
 from logbook.compose import compose
 from logbook.errors import UserError
 from logbook.run import Run
-from logbook.seeds import seed_for
-from pretrain.loop import Training, train
+from pretrain.loop import train
 from pretrain.resume import resume
-from rl.collect import Collector
+from pretrain.stage import assemble
 
 ROOT = Path(__file__).parent.parent
 SMALL = {
@@ -37,21 +34,9 @@ class Interrupted(BaseException):
     """The end of a process, as far as a test without one can have it."""
 
 
-def _assemble(config: dict[str, Any]) -> Training:
-    cpu, seed = torch.device("cpu"), config["seed"]
-    world = build("env", config["env"], num_envs=config["num_envs"])
-    spec = world.world_spec
-    skill = build("skill", config["skill"], world=spec, seed=seed_for(seed, "skill"), device=cpu)
-    context = {"world": spec, "z_dim": skill.z_dim, "device": cpu, "seed": seed_for(seed, "agent")}
-    agent = build("agent", config["agent"], **context)
-    seeds = {"seed": seed_for(seed, "world"), "skill_steps": config["skill_steps"]}
-    collector = Collector(world, agent, skill.sample_z, **seeds)
-    return Training(agent=agent, skill=skill, collector=collector, horizon=agent.horizon)
-
-
 def _train(folder: Path, config: dict[str, Any], until: int | None = None) -> None:
     with Run.open(folder, config, stage="pretrain") as run:
-        training = _assemble(config)
+        training = assemble(config)
         if (found := run.restore()) is not None:
             training.load_state_dict(found[1])
         advance = training.advance
@@ -116,7 +101,6 @@ def test_a_folder_that_is_no_run_is_told(tmp_path: Path, monkeypatch: pytest.Mon
         resume(folder)
 
 
-@pytest.mark.skipif(not (ROOT / "pretrain/stage.py").exists(), reason="there is no stage yet")
 def test_killed_processes_end_the_same(tmp_path: Path) -> None:
     script = [sys.executable, "scripts/kill_battery.py", "--env", "ant", "--agent", "sac"]
     short = [
