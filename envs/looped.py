@@ -111,7 +111,8 @@ class LoopedWorld(World):
         longest = max(map(len, self._acts))
         act = np.zeros((self.num_envs, longest, *(space.shape or ())), space.dtype)
         for i, acts in enumerate(self._acts):
-            act[i, : len(acts)] = acts
+            if acts:  # before its first step a world has none, and [] has no width
+                act[i, : len(acts)] = acts
         return {"seeds": self._seeds.copy(), "acts": act, "obs": self._obs.copy()}
 
     def _load(self, state: State) -> None:

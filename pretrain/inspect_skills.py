@@ -100,10 +100,9 @@ def tell(folder: Path, numbers: Mapping[str, Any]) -> None:
 
 
 def _count(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise ValueError(text)
-    return number
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text}: want a whole number of at least 1")
+    return int(text)
 
 
 if __name__ == "__main__":

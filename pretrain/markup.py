@@ -48,13 +48,15 @@ table.skills { width: 100%; }
 table.skills th { text-align: right; font-weight: 600; color: var(--soft);
   border-bottom: 1px solid var(--line); padding: 6px 10px; white-space: nowrap; }
 table.skills td { text-align: right; padding: 5px 10px; border-bottom: 1px solid var(--line); }
-table.skills th:first-child, table.skills td:first-child, table.skills td.left, th.left {
+table.skills th:first-child, table.skills td:first-child, table.skills td.left,
+table.skills th.left {
   text-align: left; }
 table.skills td.left { min-width: 200px; }
 .dot { display: inline-block; width: 10px; height: 10px; border-radius: 5px; margin-right: 7px; }
-table.confusion { width: 100%; max-width: 900px; }
-table.confusion td { width: 30px; min-width: 15px; height: 26px; text-align: center;
+table.confusion { width: 100%; table-layout: fixed; }
+table.confusion td { height: 26px; overflow: hidden; text-align: center;
   font-size: 11px;  padding: 0; border: 1px solid #fff; }
+table.confusion th:first-child { width: 30px; }
 table.confusion th { font-size: 11px; font-weight: 600; padding: 0 5px; color: var(--soft); }
 .charts { display: grid; grid-template-columns: repeat(auto-fill, minmax(320px, 1fr)); gap: 12px; }
 .chart { width: 100%; height: auto; display: block; }
@@ -93,9 +95,7 @@ def next_command(about: Mapping[str, Any]) -> str:
 def alarm_box(alarms: Sequence[str]) -> str:
     """What should worry the reader, or that nothing does."""
     if not alarms:
-        return (
-            '<div class="alarms fine">No alarms: the skills are distinct and none collapsed.</div>'
-        )
+        return '<div class="alarms fine">No alarms.</div>'
     lines = "".join(f"<li>{escape(line)}</li>" for line in alarms[:12])
     more = f"<li>and {len(alarms) - 12} more</li>" if len(alarms) > 12 else ""
     return f'<div class="alarms"><b>Look closer</b><ul>{lines}{more}</ul></div>'

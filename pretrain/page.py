@@ -76,7 +76,7 @@ def rows(taken: Rollouts, numbers: Numbers) -> tuple[list[str], list[list[str]]]
             i = taken.spec.feat_names.index(name)
             unit = taken.spec.feat_units[i]
             columns[f"{name.replace('_velocity', '')} speed, {unit}"] = [
-                f"{v:+.2f}" for v in means[:, i]
+                signed(v, 2) for v in means[:, i]
             ]
     for name in ("height", "upright", "pitch"):
         if name in taken.spec.feat_names:
@@ -161,6 +161,7 @@ def _confusion(taken: Rollouts) -> str:
     table = taken.judged.confusion
     num = len(table)
     head = "<th></th>" + "".join(f"<th>{k}</th>" for k in range(num))
+    width = f"max-width:{30 + 44 * num}px;min-width:{30 + 15 * num}px"
     body = ""
     for k in range(num):
         cells = "".join(_cell(float(v), num) for v in table[k])
@@ -169,7 +170,8 @@ def _confusion(taken: Rollouts) -> str:
         "<div><h2>Who is taken for whom</h2><p class=soft>Each row is a skill; its cells say, in "
         "percent, as which skill the discriminator sees its states. A clean diagonal is what to "
         "hope for.</p>"
-        f'<div class="box wide"><table class="confusion"><tr>{head}</tr>{body}</table></div></div>'
+        f'<div class="box wide"><table class="confusion" style="{width}">'
+        f"<tr>{head}</tr>{body}</table></div></div>"
     )
 
 

@@ -58,9 +58,9 @@ def label(frame: Picture, tint: str, name: str, far: str, when: str, over: bool)
     return np.asarray(image, np.uint8)
 
 
-def signed(value: float) -> str:
-    """One decimal and a sign, but never -0.0."""
-    return f"{round(float(value), 1) + 0.0:+.1f}"
+def signed(value: float, digits: int = 1) -> str:
+    """A few decimals and a sign, but never -0.0."""
+    return f"{round(float(value), digits) + 0.0:+.{digits}f}"
 
 
 def contact_sheet(
