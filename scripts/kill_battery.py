@@ -12,6 +12,7 @@ but for the clock, and the numbers of its summary must equal the uninterrupted r
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
 import random
 import shutil
@@ -29,6 +30,7 @@ sys.path.insert(0, str(ROOT))
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from logbook import checkpoint, files, killpoints, metrics, progress, versions  # noqa: E402
+from logbook.build import lookup  # noqa: E402
 from logbook.cli import perform  # noqa: E402
 from logbook.compose import Job, compose  # noqa: E402
 from logbook.errors import UserError  # noqa: E402
@@ -240,8 +242,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, help="where to write the table as JSON")
     flags = parser.parse_args()
     place = Path(tempfile.mkdtemp(prefix="kill-battery-"))
-    import pretrain.stage  # noqa: F401  once, here: the children are forks
-
+    _preload(flags.env)
     cases = []
     progress.say(f"{'env':<12}{'agent':<7}{'runs':>5}{'kills':>7}{'in a save':>11}{'points':>8}"
                  f"{'identical':>11}{'seconds':>9}")  # fmt: skip
@@ -263,6 +264,14 @@ def main() -> int:
     else:
         progress.say(f"what differs is kept in {place}")
     return 0 if good else 1
+
+
+def _preload(envs: list[str]) -> None:
+    """Import what the children need, once: they are forks. Nothing is computed here."""
+    for name in ("pretrain.stage", "matplotlib.figure", "torch._dynamo"):  # the last: optimisers
+        importlib.import_module(name)
+    for env in envs:
+        lookup("env", compose("pretrain", [f"env={env}"]).config["env"]["name"])
 
 
 def _commit() -> str:
