@@ -148,7 +148,7 @@ class _Pass(torch.autograd.Function):
         return trace[-1]
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         theta, *trace = ctx.saved_tensors
         net: Stack = ctx.net

@@ -53,10 +53,10 @@ class Normalizer(nn.Module):
         return torch.addcmul(self._shift, x, self._scale).clamp_(-10, 10)
 
     def _load_from_state_dict(self, *args: object, **kwargs: object) -> None:
-        super()._load_from_state_dict(*args, **kwargs)  # type: ignore[arg-type]
+        super()._load_from_state_dict(*args, **kwargs)
         self._left = self.steps - int(self.count)
         self._scale = None
 
     def _apply(self, *args: object, **kwargs: object) -> Normalizer:
         self._scale = None  # the statistics move to another device
-        return super()._apply(*args, **kwargs)  # type: ignore[arg-type]
+        return super()._apply(*args, **kwargs)  # type: ignore[no-untyped-call]

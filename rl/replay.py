@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
-from torch import Tensor
 
 from rl.types import Batch, State, WorldSpec
 
@@ -50,19 +51,20 @@ class Replay:
         ).reshape(-1, self._rows.shape[1])
         if "valid" in rollout.extras:
             rows = rows[rollout.extras["valid"].reshape(-1)]
-        start = self.count % self.size
+        self.count += len(rows)
+        rows = rows[-self.size :]
+        start = (self.count - len(rows)) % self.size
         head = min(len(rows), self.size - start)
         self._rows[start : start + head] = rows[:head]
         if head < len(rows):
             self._rows[: len(rows) - head] = rows[head:]
-        self.count += len(rows)
 
     def draw(self, num: int) -> Batch:
         """`num` transitions, uniformly and with replacement, [B]."""
         device = self._rows.device
         index = torch.randint(len(self), (num,), generator=self._generator, device=device)
         rows = self._rows.index_select(0, index)
-        named: dict[str, Tensor] = {name: rows[:, s] for name, s in self._slices.items()}
+        named: Any = {name: rows[:, s] for name, s in self._slices.items()}
         return Batch(
             **named,
             rew=rows[:, self._rew],

@@ -103,8 +103,8 @@ class SAC(nn.Module):
             if self._world.discrete:
                 return torch.zeros_like(noise).scatter_(1, noise.argmax(1, keepdim=True), 1.0), {}
             return 2 * noise - 1, {}
-        x = self.normalizer(obs.to(self._device))
-        choice = self._policy(self.actor(x, z.to(self._device)))
+        x = torch.cat([self.normalizer(obs.to(self._device)), z.to(self._device)], -1)
+        choice = self._policy(self.actor.trace(x[None])[-1][0])
         return (choice.sample(self._noise) if explore else choice.mode()), {}
 
     def batches(self, rollout: Batch) -> Iterator[Batch]:

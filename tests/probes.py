@@ -15,7 +15,7 @@ from rl.sac import SAC
 from rl.types import State, WorldSpec
 
 Array = NDArray[Any]
-GAMMA = 0.9
+GAMMA = 0.8
 
 
 class Probe:
@@ -117,7 +117,7 @@ def make_sac(world: Probe, seed: int = 0, **changes: Any) -> SAC:
     params: dict[str, Any] = {
         "lr": 3e-3,
         "gamma": GAMMA,
-        "tau": 0.05,
+        "tau": 0.1,
         "alpha": 1e-3,
         "target_entropy": None,
         "hidden": [32, 32],

@@ -1,0 +1,64 @@
+"""The normaliser against numpy, and its freezing."""
+
+import copy
+
+import numpy as np
+import torch
+
+from rl.normalize import Normalizer
+
+
+def test_statistics_are_those_of_all_that_was_seen() -> None:
+    rng = np.random.default_rng(0)
+    norm = Normalizer(3, 10_000)
+    seen = []
+    for n in (1, 40, 7, 300):
+        x = rng.normal([1.0, -50.0, 0.0], [0.1, 20.0, 3.0], (n, 2, 3)).astype(np.float32)
+        seen.append(x.reshape(-1, 3))
+        norm.observe(torch.from_numpy(x))
+    data = np.concatenate(seen).astype(np.float64)
+    assert int(norm.count) == len(data)
+    assert np.allclose(norm.mean, data.mean(0), rtol=1e-4, atol=1e-4)
+    assert np.allclose(norm.var, data.var(0), rtol=1e-3)
+    got = norm(torch.from_numpy(seen[-1])).numpy()
+    want = (seen[-1] - data.mean(0)) / np.sqrt(data.var(0))
+    assert np.allclose(got, want, atol=2e-3)
+
+
+def test_it_freezes_and_clips() -> None:
+    norm = Normalizer(1, 10)
+    norm.observe(torch.tensor([[-1.0], [1.0]]).repeat(6, 1))  # 12: the batch that fills it counts
+    before = norm(torch.tensor([[0.5]]))
+    norm.observe(torch.full((50, 1), 9.0))
+    assert torch.equal(norm(torch.tensor([[0.5]])), before) and int(norm.count) == 12
+    assert torch.equal(norm(torch.tensor([[1e6], [-1e6]])), torch.tensor([[10.0], [-10.0]]))
+
+
+def test_without_steps_it_changes_nothing() -> None:
+    norm = Normalizer(2, 0)
+    norm.observe(torch.full((5, 2), 7.0))
+    x = torch.tensor([[0.5, -3.0]])
+    assert torch.allclose(norm(x), x, atol=1e-5)
+
+
+def test_new_statistics_count_at_once() -> None:
+    norm = Normalizer(1, 100)
+    x = torch.tensor([[2.0]])
+    norm(x)  # whatever it remembers from here must not survive
+    norm.observe(torch.tensor([[1.0], [3.0]]))
+    assert abs(float(norm(x))) < 1e-6
+    norm.observe(torch.tensor([[7.0], [9.0]]))
+    assert float(norm(x)) < -0.5
+
+
+def test_a_loaded_one_goes_on_alike() -> None:
+    norm, other = Normalizer(2, 30), Normalizer(2, 30)
+    first = torch.randn(20, 2, generator=torch.Generator().manual_seed(0)) + 3
+    other(first)
+    norm.observe(first)
+    other.load_state_dict(copy.deepcopy(norm.state_dict()))
+    assert torch.equal(norm(first), other(first))
+    for n in (norm, other):
+        n.observe(2 * first)
+        n.observe(9 * first)  # frozen by now, in both
+    assert torch.equal(norm(first), other(first)) and int(other.count) == 40
