@@ -79,13 +79,14 @@ class DIAYN(Skill):
         self._ramp = ramp
         self._steps = 0
         self._weights = []
-        self.views = nn.ModuleList()
+        self._each: list[Discriminator] = []
         sizes = [*hidden, num_skills]
         for term in view.split("+"):
             weight, _, what = term.rpartition("*")
             self._weights.append(_number(weight, view))
             one = View(what, world)
-            self.views.append(Discriminator(one, sizes, normalize_steps, self.generator))
+            self._each.append(Discriminator(one, sizes, normalize_steps, self.generator))
+        self.views = nn.ModuleList(self._each)
         self.to(device)
         self._opt = torch.optim.Adam(self.views.parameters(), lr=lr, fused=True)
 
@@ -109,7 +110,7 @@ class DIAYN(Skill):
     def reward(self, batch: Batch) -> Tensor:
         """Nats by which the views know the skill better than chance, weighted, [...]."""
         total = torch.zeros_like(batch.rew)
-        for weight, view in zip(self.weights(), self.views, strict=True):
+        for weight, view in zip(self.weights(), self._each, strict=True):
             if weight:
                 total += weight * ((view(batch) * batch.z).sum(-1) + self._log_k)
         return total
@@ -118,10 +119,10 @@ class DIAYN(Skill):
         """One step of maximum likelihood on every view's discriminator."""
         own = batch.z.argmax(-1).flatten()
         losses, metrics = [], {}
-        for i, view in enumerate(self.views):
+        for i, view in enumerate(self._each):
             log_q = view(batch).flatten(0, -2)
             losses.append(F.nll_loss(log_q, own))
-            tag = "" if len(self.views) == 1 else f"_view{i + 1}"
+            tag = "" if len(self._each) == 1 else f"_view{i + 1}"
             metrics[f"discriminator_acc{tag}"] = (log_q.detach().argmax(-1) == own).float().mean()
             metrics[f"mi_lower_bound{tag}"] = self._log_k - losses[-1].detach()
         self._opt.zero_grad(set_to_none=True)
@@ -132,14 +133,14 @@ class DIAYN(Skill):
     def observe(self, rollout: Batch) -> Metrics:
         """Count the steps and grow the statistics of the views."""
         self._steps += rollout.rew.numel()
-        for view in self.views:
+        for view in self._each:
             view.observe(rollout)
         return {}
 
     @torch.no_grad()
-    def log_q(self, batch: Batch) -> Tensor:  # type: ignore[override]
+    def log_q(self, batch: Batch) -> Tensor:
         """The views' joint opinion [..., K]: their product, each raised to its full weight."""
-        terms = [w * view(batch) for w, view in zip(self._weights, self.views, strict=True)]
+        terms = [w * view(batch) for w, view in zip(self._weights, self._each, strict=True)]
         return F.log_softmax(torch.stack(terms).sum(0), -1)
 
     def get_extra_state(self) -> Any:
@@ -156,5 +157,5 @@ def _number(text: str, view: str) -> float:
         return float(text) if text.strip() else 1.0
     except ValueError:
         raise ValueError(
-            f"skill.view={view}: {text.strip()!r} is not a weight; write for example motion + 0.3*obs"
+            f"skill.view={view}: {text.strip()!r} is not a weight; try motion + 0.3*obs"
         ) from None

@@ -14,9 +14,9 @@ from rl.types import WorldSpec
 class View:
     """Columns of obs and feat, by a comma-separated description such as `x, y` or `plane, obs`.
 
-    `obs` is all of the observation, `motion` and `plane` are the world's feats of that role (see
-    WorldSpec), anything else is a feat by name. `tanh(.../s)` around it squashes every column at
-    the scale s: differences well beyond s no longer count.
+    `obs` is all of the observation and `obs[a:b]` some of it, `motion` and `plane` are the world's
+    feats of that role (see WorldSpec), anything else is a feat by name. `tanh(.../s)` around it
+    squashes every column at the scale s: differences well beyond s no longer count.
     """
 
     def __init__(self, description: str, world: WorldSpec) -> None:
@@ -25,12 +25,15 @@ class View:
         self.squashed = squashed is not None
         if self._scale is not None and not self._scale > 0:
             raise ValueError(f"skill.view={description}: the scale must be above 0")
-        self._obs = False
+        self._obs: list[int] = []
         self._feats: list[int] = []
         roles = {"motion": world.motion, "plane": world.plane}
-        for name in (part.strip() for part in (squashed[1] if squashed else description).split(",")):
-            if name == "obs":
-                self._obs = True
+        for name in (
+            part.strip() for part in (squashed[1] if squashed else description).split(",")
+        ):
+            if part_of_obs := re.fullmatch(r"obs(?:\[(\d*):(\d*)\])?", name):
+                first, last = (int(n) if n else None for n in part_of_obs.groups())
+                self._obs += range(world.obs_dim)[first:last]
             elif roles.get(name):
                 self._feats += [world.feat_names.index(m) for m in roles[name]]
             elif name in world.feat_names:
@@ -42,11 +45,12 @@ class View:
                 raise ValueError(
                     f"skill.view: {world.name} has no {name!r}; {hint}it has {', '.join(known)}"
                 )
-        self.width = len(self._feats) + (world.obs_dim if self._obs else 0)
+        self._all_obs = self._obs == list(range(world.obs_dim))  # needs no gather
+        self.width = len(self._feats) + len(self._obs)
 
     def __call__(self, obs: Tensor, feat: Tensor) -> Tensor:
         """[..., O] and [..., F] to [..., width]."""
         seen = feat[..., self._feats]
         if self._obs:
-            seen = torch.cat([seen, obs], -1)
+            seen = torch.cat([seen, obs if self._all_obs else obs[..., self._obs]], -1)
         return seen if self._scale is None else torch.tanh(seen / self._scale)
