@@ -178,16 +178,17 @@ class Run:
         return UserError(line, Exit.AGAIN)
 
     def stop_at_once(self) -> None:
-        """From now on a stop signal raises `stopped()` where it lands: all that counts is saved."""
+        """All that counts is saved: a stop signal, past or to come, raises `stopped()` here."""
         self._stop.raises = self.stopped
+        if self._stop.requested:
+            raise self.stopped()
 
     def roll_back(self, reason: str) -> tuple[int, State, int]:
         """Back to the newest checkpoint after `reason`, such as a loss that is not finite.
 
         Returns step, state and how often this happened: draw from another stream than before, or
-        the same will happen again. If it does so before the next save, the checkpoint may hold the
-        cause already, and the one before it is taken. Raises UserError the third time, or if there
-        is none.
+        the same will happen again. If it does before the next save, that checkpoint may hold the
+        cause, and the one before it is taken. Raises UserError the third time, or if none is left.
         """
         self._rolled_back += 1
         newest = checkpoint.listed(self._checkpoints)[:1]
@@ -196,8 +197,7 @@ class Run:
             newest = checkpoint.listed(self._checkpoints)[:1]
         self._suspect = newest
         if self._rolled_back >= _PATIENCE or not newest:
-            hint = "a lower learning rate may help, or another seed"
-            raise UserError(f"{self.folder}: {reason}; given up: {hint}")
+            raise UserError(f"{self.folder}: {reason}; given up: try a lower learning rate")
         progress.warn(f"{reason}; going back to {newest[0].name}")
         step, state = self.restore() or (0, {})
         self.exact = False
@@ -236,7 +236,7 @@ class Run:
         manifest, state = found or (Manifest(0), {})
         self._take_up(manifest)
         reach("resume.cut")
-        if found is None:
+        if not found:
             return None
         self._saved = (manifest.step, self._opened.sync())
         return manifest.step, state
@@ -323,8 +323,8 @@ class Run:
         reach("finish.begin")
         record = self._opened
         seconds = record.elapsed
-        whole: dict[str, Any] = {"stage": self.stage, "steps": self.step}
-        whole |= {"wall_s": round(seconds, 1), "exact": self.exact}
+        whole: dict[str, Any] = {"stage": self.stage, "steps": self.step, "exact": self.exact}
+        whole["wall_s"] = round(seconds, 1)
         whole |= {"steps_per_s": round(self.step / max(seconds, 1e-9), 1)}
         whole |= summary
         try:

@@ -379,6 +379,14 @@ def test_a_run_rolls_back_twice_and_then_gives_up(tmp_path: Path) -> None:
     assert [row["step"] for row in _rows(tmp_path)] == [1]
 
 
+def test_a_stop_asked_for_during_the_last_save_is_heard(tmp_path: Path) -> None:
+    with Run.open(tmp_path, CONFIG, stage="pretrain") as a_run:
+        a_run.restore()
+        os.kill(os.getpid(), signal.SIGTERM)
+        with pytest.raises(UserError, match="SIGTERM"):
+            a_run.stop_at_once()
+
+
 @pytest.mark.parametrize(
     ("change", "same"),
     [
