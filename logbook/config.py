@@ -30,10 +30,12 @@ _LIMITS: dict[str, tuple[float, float]] = {
     "seed": (0, 2**32 - 1),
     "checkpoint_every": (1, 1e15),
     "log_every": (1, 1e15),
+    "episode_steps": (1, 1e15),
     "skill_steps": (1, 1e15),
     "evaluate.steps": (1, 1e9),
     "evaluate.reps": (1, 1e6),
 }
+_NULLABLE = {"episode_steps", "skill_steps", "evaluate.steps", "evaluate.reps"}
 _DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
 _NAME = re.compile(r"[\w.,=+@-]{1,120}")
 
@@ -185,7 +187,7 @@ def _common(where: str, value: Any, default: Any) -> Any:
         return special[where](where, value)
     kinds = {bool: "bool", int: "int", float: "float", str: "str", list: "list"}
     annotation = kinds.get(type(default), "")
-    if where in _LIMITS and default is None:
+    if where in _NULLABLE:
         annotation = "int | None"
     found = typed(where, value, annotation, default)
     low, high = _LIMITS.get(where, (0 if isinstance(default, int) else -math.inf, math.inf))

@@ -25,7 +25,6 @@ def snapshot() -> dict[str, str]:
     if torch is not None:
         found["vector instructions"] = torch.backends.cpu.get_cpu_capability()
         found["torch threads"] = str(torch.get_num_threads())
-        found["matmul precision"] = torch.get_float32_matmul_precision()
         cuda = torch.cuda.is_available() and torch.cuda.is_initialized()
         found["device"] = torch.cuda.get_device_name() if cuda else "cpu"
     return found

@@ -114,6 +114,7 @@ class Training:
             "means": self.means.state_dict(),
             "step": self.step,
             "updates": self.updates,
+            "matmul": torch.get_float32_matmul_precision(),
         }
 
     def load_state_dict(self, state: State) -> None:
@@ -122,6 +123,7 @@ class Training:
         self.collector.load_state_dict(state["collector"])
         self.means.load_state_dict(state["means"])
         self.step, self.updates = int(state["step"]), int(state["updates"])
+        torch.set_float32_matmul_precision(state["matmul"])  # a clock chose it: keep that choice
 
 
 def train(

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from logbook import checkpoint
+from logbook import checkpoint, progress
 from logbook.build import build
 from logbook.errors import Exit, UserError
 from logbook.run import Run
@@ -19,6 +19,7 @@ from pretrain.loop import Diverged, Training, train
 from pretrain.report import write_report
 from pretrain.rollouts import WorldFactory
 from rl.collect import Collector
+from rl.matmul import choose_matmul
 from skills.base import Skill
 
 Config = Mapping[str, Any]
@@ -78,7 +79,8 @@ def pretrain_stage(config: dict[str, Any], run_dir: Path, overrides: tuple[str, 
     with Run.open(run_dir, config, stage="pretrain", overrides=overrides) as run:
         if run.done:
             return
-        torch.set_float32_matmul_precision("medium")
+        if device_of(config).type == "cpu":
+            choose_matmul()
         training = assemble(config)
         start = run.restore()
         if start is not None:
@@ -116,7 +118,11 @@ def _train(training: Training, run: Run, config: Config) -> bool:
 
 
 def _early_look(run: Run, config: Config, training: Training) -> None:
-    look(run.folder, config, training)
+    """A first, coarser atlas; training goes on where it was."""
+    coarse = {**config["atlas"], "frames": int(config["atlas"]["frames"]) // 3}
+    summary = look(run.folder, {**config, "atlas": coarse}, training)
+    write_report(run.folder, summary, about(config, run.folder, training.step))
+    progress.say(f"a first look at the skills: {run.folder / 'index.html'}")
 
 
 def look(
@@ -136,9 +142,7 @@ def look(
     make = world_factory(config)
     steps = steps or config["evaluate"]["steps"]
     reps = reps or config["evaluate"]["reps"]
-    numbers, taken = evaluate(
-        make, training.agent, training.skill, seed, steps=steps, reps=reps
-    )
+    numbers, taken = evaluate(make, training.agent, training.skill, seed, steps=steps, reps=reps)
     facts = about(config, folder, training.step)
     drawn = make_atlas(
         folder,

@@ -143,9 +143,7 @@ def _line(row: str, seeds: list[dict[str, Any]]) -> str:
         moved = (numbers.get("displacement") or {}).get("per_skill")
         reach.append(f"{min(moved):+.0f} {max(moved):+.0f}" if moved else "-")
     minutes = median(numbers["wall_s"] for numbers in seeds) / 60
-    cells = ", ".join(
-        f"{n['coverage']['cells']} ({n['coverage']['random_cells']})" for n in seeds
-    )
+    cells = ", ".join(f"{n['coverage']['cells']} ({n['coverage']['random_cells']})" for n in seeds)
     commits = ", ".join(sorted({numbers["commit"] for numbers in seeds}))
     columns = [row, each("{}", "seed"), f"{seeds[0]['steps']:,}", f"{minutes:.0f}"]
     columns += [each("{:.2f}", "skills", "accuracy")]
