@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import copy
+import os
 import weakref
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +23,9 @@ _NEAR = 50.0  # metres; no world with walls is larger
 _FLOOR = np.array([[118, 136, 152], [150, 168, 184]])  # the checker's two tones
 _SKY = np.array([[205, 216, 228], [238, 243, 248]])
 
+_OFF = ("disable", "disabled", "off", "false", "0")  # values of MUJOCO_GL
+
+_failed: list[str] = []  # why OpenGL is not to be had: after one failure MuJoCo's next try aborts
 _open: weakref.WeakSet[Drawing] = weakref.WeakSet()  # to be closed before Python is gone
 
 
@@ -86,16 +90,23 @@ class Drawing:
 
     def _renderer(self, width: int, height: int) -> Any:
         if (width, height) not in self._renderers:
+            if _failed:
+                raise RuntimeError(_failed[0])
+            if os.environ.get("MUJOCO_GL", "").lower().strip() in _OFF:
+                raise RuntimeError("drawing is turned off by MUJOCO_GL")
             size = self.model.vis.global_
             size.offwidth = max(size.offwidth, width)
             size.offheight = max(size.offheight, height)
             try:
                 made = mujoco.Renderer(self.model, height, width, max_geom=1000)
             except Exception as reason:  # the backends raise anything, also AttributeError
-                raise RuntimeError(
+                told = (
                     "drawing needs OpenGL: set MUJOCO_GL=egl or MUJOCO_GL=osmesa before Python "
                     f"starts, and install libegl1 libgl1 or libosmesa6 ({reason})"
-                ) from reason
+                )
+                if isinstance(reason, mujoco.FatalError):
+                    _failed.append(told)
+                raise RuntimeError(told) from reason
             self._renderers[width, height] = made
             _open.add(self)
             atexit.unregister(_close_all)
