@@ -91,8 +91,9 @@ def pretrain_stage(config: dict[str, Any], run_dir: Path, overrides: tuple[str, 
             pass
         run.stop_at_once()
         summary = look(run.folder, config, training)
-        run.finish(summary)
-        write_report(run.folder, summary, about(config, run.folder, training.step))
+        whole = run.finish(summary)
+        write_report(run.folder, whole, about(config, run.folder, training.step))
+        progress.say(f"look at the skills: {run.folder / 'index.html'}")
 
 
 def _train(training: Training, run: Run, config: Config) -> bool:
