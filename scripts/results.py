@@ -32,11 +32,11 @@ ROWS: dict[str, str] = {
     "diayn-hopper": "skill=diayn env=hopper steps=300000",
     "diayn-walker2d": "skill=diayn env=walker2d steps=300000",
     "diayn-dmc_walker": "skill=diayn env=dmc_walker steps=300000",
-    "diayn-point": "skill=diayn env=point skill.num_skills=6 steps=100000",
+    "diayn-point": "skill=diayn env=point skill.num_skills=6 steps=60000",
     "diayn_obs-cheetah": "skill=diayn env=cheetah skill.view=obs",
     "metra-cheetah": "skill=metra env=cheetah",
     "metra-ant": "skill=metra env=ant steps=300000",
-    "metra-point": "skill=metra env=point steps=100000",
+    "metra-point": "skill=metra env=point steps=60000",
 }
 
 
