@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import platform
 import sys
 from importlib import metadata
 from pathlib import Path
+
+from logbook.build import GROUPS, ROOT
 
 _PACKAGES = ("torch", "numpy", "mujoco", "gymnasium", "dm-control", "safetensors", "autotelic")
 
@@ -21,6 +24,7 @@ def snapshot() -> dict[str, str]:
             found[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
             found[package] = "absent"
+    found["code"] = code()
     torch = sys.modules.get("torch")
     if torch is not None:
         found["vector instructions"] = torch.backends.cpu.get_cpu_capability()
@@ -28,6 +32,15 @@ def snapshot() -> dict[str, str]:
         cuda = torch.cuda.is_available() and torch.cuda.is_initialized()
         found["device"] = torch.cuda.get_device_name() if cuda else "cpu"
     return found
+
+
+def code() -> str:
+    """A digest of the sources of our worlds, agents and skills, which may change under a run."""
+    digest = hashlib.sha256()
+    for package in sorted({group.package for group in GROUPS.values()}):
+        for path in sorted((ROOT / package).rglob("*.py")):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]
 
 
 def changes(before: dict[str, str], now: dict[str, str]) -> list[str]:

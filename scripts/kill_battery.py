@@ -241,6 +241,7 @@ def main() -> int:
     parser.add_argument("--override", nargs="*", default=[], help="further KEY=VALUE of the runs")
     parser.add_argument("--out", type=Path, help="where to write the table as JSON")
     flags = parser.parse_args()
+    code = versions.code()
     place = Path(tempfile.mkdtemp(prefix="kill-battery-"))
     _preload(flags.env)
     cases = []
@@ -254,6 +255,8 @@ def main() -> int:
                          f"{len(case.points):>8}{case.identical:>11}{case.seconds:>9}")  # fmt: skip
             for line in [*case.differing, *(f"never reached: {p}" for p in case.missed)]:
                 progress.say(f"  {line}")
+    if versions.code() != code:
+        progress.warn("the code changed meanwhile: runs as whole commands may differ for that")
     good = all(case.identical == case.runs and not case.missed for case in cases)
     if flags.out:
         command = " ".join(["scripts/kill_battery.py", *sys.argv[1:]])
