@@ -34,6 +34,8 @@ ROWS: dict[str, str] = {
     "diayn-dmc_walker": "skill=diayn env=dmc_walker steps=300000",
     "diayn-point": "skill=diayn env=point skill.num_skills=6 steps=60000",
     "diayn_obs-cheetah": "skill=diayn env=cheetah skill.view=obs",
+    "diayn_ppo-cheetah": "skill=diayn env=cheetah agent=ppo num_envs=128 "
+    "steps=3000000 skill.ramp=[4e5,1.2e6]",
     "metra-cheetah": "skill=metra env=cheetah",
     "metra-ant": "skill=metra env=ant steps=300000",
     "metra-point": "skill=metra env=point steps=60000",
