@@ -17,7 +17,7 @@ from rl.ppo import PPO
 @pytest.mark.parametrize("discrete", [False, True])
 def test_the_first_ratio_is_one(discrete: bool) -> None:
     """Then nothing is clipped and the loss is minus the mean normalised advantage: zero."""
-    ppo = make_ppo(Follow(discrete), normalize_steps=500)
+    ppo = make_ppo(Follow(discrete), normalize_steps=384)
     source = collector(Follow(discrete), ppo)
     for _ in range(3):  # also after the statistics and the policy have moved
         first = True
@@ -28,6 +28,7 @@ def test_the_first_ratio_is_one(discrete: bool) -> None:
                 assert abs(kl) < 1e-6 and abs(loss) < 1e-5
             first = False
         assert kl > 1e-5  # later ones are not
+    assert int(ppo.normalizer.count) == 3 * 16 * 8
 
 
 def test_the_clip_stops_the_gradient() -> None:
