@@ -28,10 +28,10 @@ BEGIN, END = "<!-- table: begin -->", "<!-- table: end -->"
 
 ROWS: dict[str, str] = {
     "diayn-cheetah": "skill=diayn env=cheetah",
-    "diayn-ant": "skill=diayn env=ant steps=300000",
-    "diayn-hopper": "skill=diayn env=hopper steps=300000",
-    "diayn-walker2d": "skill=diayn env=walker2d steps=300000",
-    "diayn-dmc_walker": "skill=diayn env=dmc_walker steps=300000",
+    "diayn-ant": "skill=diayn env=ant steps=200000 skill.ramp=[5e4,1.5e5]",
+    "diayn-hopper": "skill=diayn env=hopper steps=200000 skill.ramp=[5e4,1.5e5]",
+    "diayn-walker2d": "skill=diayn env=walker2d steps=200000 skill.ramp=[5e4,1.5e5]",
+    "diayn-dmc_walker": "skill=diayn env=dmc_walker steps=200000 skill.ramp=[5e4,1.5e5]",
     "diayn-point": "skill=diayn env=point skill.num_skills=6 steps=60000",
     "diayn_obs-cheetah": "skill=diayn env=cheetah skill.view=obs",
     "diayn_ppo-cheetah": "skill=diayn env=cheetah agent=ppo num_envs=128 "
