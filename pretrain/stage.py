@@ -91,8 +91,8 @@ def pretrain_stage(config: dict[str, Any], run_dir: Path, overrides: tuple[str, 
             pass
         run.stop_at_once()
         summary = look(run.folder, config, training)
-        whole = run.finish(summary)
-        write_report(run.folder, whole, about(config, run.folder, training.step))
+        write_report(run.folder, summary, about(config, run.folder, training.step))
+        run.finish(summary)
         progress.say(f"look at the skills: {run.folder / 'index.html'}")
 
 
@@ -166,7 +166,7 @@ def about(config: Config, folder: Path, step: int) -> dict[str, Any]:
     skill, env = config["skill"]["name"], config["env"]["name"]
     return {
         "title": f"{skill} on {env}",
-        "next": f"inspect-skills {folder}",
+        "next": progress.paste("inspect-skills", folder),
         "env steps": f"{step:,}",
         "seed": config["seed"],
         "agent": config["agent"]["name"],
