@@ -123,8 +123,8 @@ class Run:
         (self.folder / "FAILED").unlink(missing_ok=True)
         self._record = Record(self.folder)
         self._set_status("running")
-        progress.say(f"run {self.folder}")
-        progress.say(f"watch it: tensorboard --logdir {self.folder} --host 127.0.0.1")
+        watch = progress.paste("tensorboard", "--logdir", self.folder, "--host", "127.0.0.1")
+        progress.say(f"run {self.folder}\nwatch it: {watch}")
 
     def _probe(self) -> None:
         """Save a small checkpoint and delete it: a full or read-only disk shows at once."""
@@ -174,7 +174,7 @@ class Run:
     def stopped(self) -> UserError:
         """What to raise once saved after `stop_requested`."""
         line = f"stopped by {self._stop.reason or 'request'} and saved at step {self.step:,}"
-        line += f": go on with the same command, or: resume {self.folder}"
+        line += f": go on with the same command, or: {progress.paste('resume', self.folder)}"
         return UserError(line, Exit.AGAIN)
 
     def stop_at_once(self) -> None:

@@ -59,7 +59,8 @@ def inspect(
         raise UserError(f"{folder} is not a run: it has no config.yaml{hint(folder)}")
     if not checkpoint.listed(folder / "checkpoints"):
         raise UserError(
-            f"{folder} has no checkpoint yet: train it first, with: resume {folder}",
+            f"{folder} has no checkpoint yet: train it first, with: "
+            f"{progress.paste('resume', folder)}",
             Exit.CHECKPOINT,
         )
     writable(folder)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from logbook import files, metrics
+from logbook import files, metrics, progress
 from pretrain.markup import alarm_box, document, escape, facts, next_command, tiles
 
 FIRST = (  # the curves that a reader wants first; the others follow under their prefix
@@ -74,7 +74,7 @@ def _links(folder: Path, summary: Mapping[str, Any]) -> str:
 def _files(folder: Path) -> str:
     names = ("summary.json", "metrics.jsonl", "config.yaml", "overrides.txt", "versions.json")
     there = [f'<a href="{name}">{name}</a>' for name in names]  # the first is written last
-    line = f"tensorboard --logdir {folder} --host 127.0.0.1"
+    line = progress.paste("tensorboard", "--logdir", folder, "--host", "127.0.0.1")
     return (
         f"<h2>Files</h2><p>{' &middot; '.join(there)}</p><p class=soft>The same curves, live:</p>"
         f"<pre><code>{escape(line)}</code></pre>"
