@@ -10,6 +10,7 @@ import subprocess
 import sys
 import traceback
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -230,54 +231,62 @@ def test_a_changed_record_is_cut_by_rows(tmp_path: Path, whole: tuple[Any, ...])
     assert _outcome(tmp_path) == whole
 
 
-@pytest.fixture
+@contextmanager
 def small_files() -> Iterator[Callable[[int], None]]:
-    """A limit on the size of files: the nearest thing to a full disk without a disk."""
+    """A limit on the size of files: the nearest thing to a full disk without a disk.
+
+    Not a fixture: those end after pytest has reported, perhaps to a file of its own.
+    """
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
 
     def limit(size: int) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
 
-    yield limit
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    try:
+        yield limit
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def test_a_full_disk_keeps_the_old_checkpoint(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small_files: Callable[[int], None]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(run, "_WAITS", (0.01, 0.01))
-    with pytest.raises(UserError, match="safe at step-000000001: make room") as refusal:
+    with small_files() as limit:
+        monkeypatch.setattr(run, "_WAITS", (0.01, 0.01))
+        with pytest.raises(UserError, match="safe at step-000000001: make room") as refusal:
+            with Run.open(tmp_path, CONFIG, stage="pretrain") as a_run:
+                a_run.restore()
+                a_run.log(1, {"a": 1.0})
+                a_run.save(1, {"rows": np.ones(10)})
+                limit(20_000)
+                a_run.save(2, {"rows": np.ones(10_000)})
+        assert refusal.value.code == Exit.SETUP
+        assert [p.name for p in (tmp_path / "checkpoints").iterdir()] == ["step-000000001"]
+        checkpoint.verify(tmp_path / "checkpoints" / "step-000000001")
+
+
+def test_rows_wait_for_space(tmp_path: Path) -> None:
+    with small_files() as limit:
         with Run.open(tmp_path, CONFIG, stage="pretrain") as a_run:
             a_run.restore()
-            a_run.log(1, {"a": 1.0})
-            a_run.save(1, {"rows": np.ones(10)})
-            small_files(20_000)
-            a_run.save(2, {"rows": np.ones(10_000)})
-    assert refusal.value.code == Exit.SETUP
-    assert [p.name for p in (tmp_path / "checkpoints").iterdir()] == ["step-000000001"]
-    checkpoint.verify(tmp_path / "checkpoints" / "step-000000001")
+            limit(1000)
+            for step in range(1, 21):
+                a_run.log(step, {"train/loss": step / 3})
+            written = (tmp_path / "metrics.jsonl").read_bytes()
+            assert written.endswith(b"}\n") and len(written) <= 1000
+            limit(100_000)
+            a_run.log(21, {"train/loss": 7.0})
+        assert [row["step"] for row in _rows(tmp_path)] == list(range(1, 22))
 
 
-def test_rows_wait_for_space(tmp_path: Path, small_files: Callable[[int], None]) -> None:
-    with Run.open(tmp_path, CONFIG, stage="pretrain") as a_run:
-        a_run.restore()
-        small_files(1000)
-        for step in range(1, 21):
-            a_run.log(step, {"train/loss": step / 3})
-        written = (tmp_path / "metrics.jsonl").read_bytes()
-        assert written.endswith(b"}\n") and len(written) <= 1000
-        small_files(100_000)
-        a_run.log(21, {"train/loss": 7.0})
-    assert [row["step"] for row in _rows(tmp_path)] == list(range(1, 22))
-
-
-def test_a_disk_full_from_the_start_is_found_at_once(
-    tmp_path: Path, small_files: Callable[[int], None]
-) -> None:
-    small_files(30)
-    with pytest.raises(UserError, match="cannot be written: File too large: make room") as refusal:
-        Run.open(tmp_path / "run", CONFIG, stage="pretrain")
-    assert refusal.value.code == Exit.SETUP
+def test_a_disk_full_from_the_start_is_found_at_once(tmp_path: Path) -> None:
+    with small_files() as limit:
+        limit(30)
+        with pytest.raises(
+            UserError, match="cannot be written: File too large: make room"
+        ) as refusal:
+            Run.open(tmp_path / "run", CONFIG, stage="pretrain")
+        assert refusal.value.code == Exit.SETUP
 
 
 @pytest.mark.parametrize("place", ["file/run", "/proc/run", "/sys/run"])
