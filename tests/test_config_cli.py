@@ -119,7 +119,9 @@ def test_faults_keep_their_traceback_and_say_where_the_run_is(tmp_path):
 
 
 def test_ctrl_c_before_anything_was_saved(tmp_path):
-    body = "import os, signal\nos.kill(os.getpid(), signal.SIGINT)\nimport time; time.sleep(9)"
+    body = "import os, signal, time\n"
+    body += "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # ignored in background
+    body += "os.kill(os.getpid(), signal.SIGINT)\ntime.sleep(9)"
     code, _, err, _ = shell(cwd=tmp_path, body=body)
     assert code == 128 + signal.SIGINT
     assert err.strip() == "interrupted; nothing was saved"
