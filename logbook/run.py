@@ -75,8 +75,7 @@ class Run:
     ) -> Run:
         """Create the run, or take up the one that is there; `config` is plain and has `steps`.
 
-        `keep` is how many checkpoints to leave on disk. Raises UserError if the folder holds
-        another run, is in use by another process, or cannot be written.
+        Leaves `keep` checkpoints on disk. UserError: it is another run's, in use, or read-only.
         """
         run = cls(Path(folder), config, stage, keep)
         try:
@@ -93,9 +92,10 @@ class Run:
         return run
 
     def _open(self, overrides: Sequence[str]) -> None:
-        known = (self.folder / "config.yaml").exists()
-        changed = identity.recognise(self.folder, self.config, self.stage) if known else []
         status = files.read_json(self.folder / "status.json")
+        blank = status.get("state") == "failed" and not checkpoint.listed(self._checkpoints)
+        known = not blank and (self.folder / "config.yaml").exists()  # no claim by a failed start
+        changed = identity.recognise(self.folder, self.config, self.stage) if known else []
         if status.get("state") == "finished" and int(status.get("step", 0)) >= self.steps:
             self.done, self.step = True, int(status["step"])
             report = self.folder / "report.html"

@@ -150,6 +150,17 @@ def test_every_named_point_stands_in_the_code() -> None:
         assert f'"{point}"' in text
 
 
+def test_a_mistake_does_not_claim_the_folder(tmp_path: Path) -> None:
+    wrong = CONFIG | {"skill": {"name": "none", "view": ["y"]}}
+    with pytest.raises(UserError, match="no y"), Run.open(tmp_path, wrong, stage="pretrain"):
+        raise UserError("no y")
+    _train(tmp_path)
+    assert json.loads((tmp_path / "status.json").read_text())["state"] == "finished"
+    assert "- x" in (tmp_path / "config.yaml").read_text()
+    with pytest.raises(UserError, match="holds a run with another config"):
+        _train(tmp_path, wrong)
+
+
 def test_another_config_is_refused_by_the_key_that_differs(tmp_path: Path) -> None:
     _train(tmp_path)
     other = CONFIG | {"skill": {"name": "none", "view": ["x", "y"]}}
