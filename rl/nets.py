@@ -28,6 +28,8 @@ class Stack(nn.Module):
         self, num: int, sizes: Sequence[int], generator: torch.Generator, gain: float = 1.0
     ) -> None:
         super().__init__()
+        if min(sizes) < 1:
+            raise ValueError(f"a network of widths {list(sizes)}: each must be at least 1")
         self.num, self.sizes = num, tuple(sizes)
         widths = zip(sizes[:-1], sizes[1:], strict=True)
         self.theta = nn.Parameter(torch.empty(num * sum((i + 1) * o for i, o in widths)))

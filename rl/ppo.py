@@ -46,6 +46,10 @@ class PPO(nn.Module):
         normalize_steps: int,
     ) -> None:
         super().__init__()
+        counts = {"horizon": horizon, "epochs": epochs, "minibatches": minibatches}
+        for key, value in counts.items():
+            if value < 1:
+                raise ValueError(f"agent.{key}={value} must be at least 1")
         self.gamma, self.lam, self.clip = gamma, lam, clip
         self.entropy, self.value_coef, self.max_grad_norm = entropy, value_coef, max_grad_norm
         self.horizon, self.epochs, self.minibatches = horizon, epochs, minibatches
@@ -101,10 +105,12 @@ class PPO(nn.Module):
         extras = batch.extras
         value, valid = extras["value"], extras["valid"].float()
         share = valid / valid.sum().clamp_min(1.0)
+        cut = batch.truncated.clone()
+        cut[:-1] |= ~extras["valid"][1:]  # nor does what led to such a row hear of it
         advantage = gae(
             batch.rew,
             batch.terminated,
-            batch.truncated,
+            cut,
             value,
             extras["next_value"],
             self.gamma,

@@ -4,8 +4,10 @@ Soft target: y = r + gamma E_a'[min_i Q_i(s', a') - alpha log pi(a'|s')].
 Differences from the authors' code: the policy's expectation is a sum over `atoms`
 (rl/policies.py), one sample for a Gaussian and all actions for a categorical; observations are
 normalised by statistics that freeze early; critics, policy and temperature step together, each
-along a gradient taken before the step. That allows one pass through the twin critics for the
-actions that were taken and those that the policy proposes, and one optimiser over one vector.
+along a gradient taken before the step; the automatic temperature aims at an entropy of minus half
+the action width (theirs: minus the width). Stepping together allows one pass through the twin
+critics for the actions that were taken and those that the policy proposes, and one optimiser over
+one vector.
 """
 
 from __future__ import annotations
@@ -57,6 +59,9 @@ class SAC(nn.Module):
         normalize_steps: int,
     ) -> None:
         super().__init__()
+        for key, value in {"batch_size": batch_size, "replay_size": replay_size}.items():
+            if value < 1:
+                raise ValueError(f"agent.{key}={value} must be at least 1")
         self.gamma, self.tau = gamma, tau
         self.batch_size, self.updates, self.start_steps = batch_size, updates, start_steps
         self._world, self._device = world, device

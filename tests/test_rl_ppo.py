@@ -67,6 +67,29 @@ def test_rows_that_are_not_valid_do_not_count() -> None:
     assert results[0][0] == results[1][0] and torch.equal(results[0][1], results[1][1])
 
 
+def test_what_led_to_a_row_that_is_not_valid_does_not_hear_of_it() -> None:
+    results = []
+    for junk in (0.0, 1e3):
+        ppo = make_ppo(Endless(False))
+        rollout = collector(Endless(False), ppo).collect(ppo.horizon)
+        valid = torch.ones_like(rollout.terminated)
+        valid[7, 3] = False
+        cut, rew = rollout.truncated.clone(), rollout.rew.clone()
+        cut[7, 3], rew[7, 3] = True, junk
+        extras = {**rollout.extras, "valid": valid}
+        rollout = replace(rollout, rew=rew, truncated=cut, extras=extras)
+        for b in make_ppo_whole(ppo).batches(rollout):
+            ppo.update(b)
+        results.append(torch.cat([ppo.actor.theta.detach(), ppo.critic.theta.detach()]))
+    assert torch.equal(*results)
+
+
+@pytest.mark.parametrize("key", ["horizon", "epochs", "minibatches"])
+def test_counts_of_nothing_are_refused(key: str) -> None:
+    with pytest.raises(ValueError, match=f"agent.{key}=0"):
+        make_ppo(Follow(False), **{key: 0})
+
+
 def test_every_world_is_in_one_slice_of_each_epoch() -> None:
     ppo = make_ppo(Follow(False), epochs=3, minibatches=3)
     rollout = collector(Follow(False), ppo).collect(4)

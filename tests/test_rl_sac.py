@@ -161,6 +161,12 @@ def test_reseeding_changes_the_course() -> None:
     assert torch.equal(sac.act(obs, z, False)[0], other.act(obs, z, False)[0])
 
 
+@pytest.mark.parametrize("key", ["batch_size", "replay_size"])
+def test_counts_of_nothing_are_refused(key: str) -> None:
+    with pytest.raises(ValueError, match=f"agent.{key}=0"):
+        make_sac(Follow(False), **{key: 0})
+
+
 def test_warming_up_is_uniform_and_not_learned_from() -> None:
     sac = make_sac(Follow(False), start_steps=100)
     act, _ = sac.act(torch.zeros(4000, 1), torch.zeros(4000, 0), explore=True)
