@@ -139,8 +139,8 @@ def train(
     """Run until `steps` env steps; True when done, False when stopped on request (and saved).
 
     Rows and checkpoints fall on fixed env steps, so that a killed and resumed run writes what an
-    uninterrupted one writes. `early_look` is called once, at the first checkpoint at or past
-    `early_look_at` steps; it must not touch the training's generators.
+    uninterrupted one writes. `early_look` is called in the round that reaches `early_look_at`
+    steps, after what that round saves; it must not touch the training's generators.
     """
 
     def crossed(before: int, every: int) -> bool:

@@ -52,7 +52,7 @@ def assemble(config: Config) -> Training:
     """Worlds, skill method and agent of a config, ready for the first step."""
     seed, device = int(config["seed"]), device_of(config)
     make = world_factory(config)
-    world = make(num_envs=int(config["num_envs"]), **_cut(config))
+    world = make(num_envs=int(config["num_envs"]), **_cut(config, make))
     spec = world.world_spec
     context: dict[str, Any] = {"world": spec, "device": device}
     skill: Skill = build("skill", config["skill"], seed=seed_for(seed, "skill"), **context)
@@ -68,10 +68,16 @@ def assemble(config: Config) -> Training:
     return Training(agent, skill, collector, horizon=agent.horizon)
 
 
-def _cut(config: Config) -> dict[str, int]:
+def _cut(config: Config, make: WorldFactory) -> dict[str, int]:
     """The training episode's length, if it is shorter than the world's own."""
     cut, own = config["episode_steps"], config["env"].get("max_episode_steps")
-    return {} if cut is None or (own is not None and own <= cut) else {"max_episode_steps": cut}
+    if cut is None:
+        return {}
+    if own is None:  # only the world knows
+        world = make(num_envs=1)
+        own = world.world_spec.max_episode_steps
+        world.close()
+    return {} if own <= cut else {"max_episode_steps": cut}
 
 
 def pretrain_stage(config: dict[str, Any], run_dir: Path, overrides: tuple[str, ...] = ()) -> None:

@@ -269,3 +269,15 @@ def test_fanos_bound_at_its_ends():
     assert fano(0.75, 2) == pytest.approx(
         math.log(2) + 0.75 * math.log(0.75) + 0.25 * math.log(0.25)
     )
+
+
+@pytest.mark.parametrize(
+    "id, want", [("Reacher-v5", {}), ("CartPole-v1", {"max_episode_steps": 200})]
+)
+def test_training_episodes_are_cut_but_never_made_longer(id: str, want: dict[str, int]) -> None:
+    """Reacher ends after 50 steps of its own, CartPole after 500."""
+    from pretrain.stage import _cut, world_factory
+
+    env = {"name": "gym", "id": id, "max_episode_steps": None, "threads": 0, "allow_import": False}
+    config = {"episode_steps": 200, "env": env}
+    assert _cut(config, world_factory(config)) == want
