@@ -2,8 +2,10 @@
 
 r(s, z, s') = (phi(s') - phi(s))^T z  with  |phi(s') - phi(s)|^2 <= 1 for adjacent states (eq. 9),
 held by dual descent on lambda. Differences from the authors' code: the bound is on the squared
-norm itself (theirs averages over the D dimensions, which allows sqrt(D)), and the reward is
-multiplied by a constant so that the learner's temperature has something to weigh.
+norm itself (theirs averages over the D dimensions, which allows sqrt(D)); phi sees a view in the
+world's own units (theirs all of a state with fixed scales, in which x and y lie, so that their
+policy sees those too, and ours does not); and the reward is multiplied by a constant so that the
+learner's temperature has something to weigh. `violations` are strides beyond 1.1 squared.
 """
 
 from __future__ import annotations
@@ -49,6 +51,8 @@ class METRA(Skill):
         super().__init__(seed)
         if dim < 2:
             raise ValueError(f"skill.dim={dim} must be at least 2")
+        if lam <= 0:
+            raise ValueError(f"skill.lam={lam} must be above 0")
         self.z_dim = dim
         self._discrete, self._shown = discrete, shown
         self._slack, self._scale = slack, reward_scale

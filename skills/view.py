@@ -21,10 +21,8 @@ class View:
 
     def __init__(self, description: str, world: WorldSpec) -> None:
         squashed = re.fullmatch(r"tanh\(\s*(.+?)\s*/\s*([0-9.eE+-]+)\s*\)", description.strip())
-        self._scale = float(squashed[2]) if squashed else None
+        self._scale = _positive(squashed[2], description) if squashed else None
         self.squashed = squashed is not None
-        if self._scale is not None and not self._scale > 0:
-            raise ValueError(f"skill.view={description}: the scale must be above 0")
         self._obs: list[int] = []
         self._feats: list[int] = []
         roles = {"motion": world.motion, "plane": world.plane}
@@ -33,7 +31,12 @@ class View:
         ):
             if part_of_obs := re.fullmatch(r"obs(?:\[(\d*):(\d*)\])?", name):
                 first, last = (int(n) if n else None for n in part_of_obs.groups())
-                self._obs += range(world.obs_dim)[first:last]
+                columns = range(world.obs_dim)[first:last]
+                if not columns:
+                    raise ValueError(
+                        f"skill.view: {name} is empty, obs has {world.obs_dim} entries"
+                    )
+                self._obs += columns
             elif roles.get(name):
                 self._feats += [world.feat_names.index(m) for m in roles[name]]
             elif name in world.feat_names:
@@ -54,3 +57,13 @@ class View:
         if self._obs:
             seen = torch.cat([seen, obs if self._all_obs else obs[..., self._obs]], -1)
         return seen if self._scale is None else torch.tanh(seen / self._scale)
+
+
+def _positive(text: str, description: str) -> float:
+    try:
+        scale = float(text)
+    except ValueError:
+        scale = 0.0
+    if not scale > 0:
+        raise ValueError(f"skill.view={description}: the scale must be a number above 0")
+    return scale

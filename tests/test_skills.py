@@ -106,7 +106,7 @@ def test_views_pick_and_squash_columns():
     assert squashed(obs, feat).item() == pytest.approx(math.tanh(4.0 / 2.0))
     with pytest.raises(ValueError, match="did you mean height"):
         View("heigth", SPEC)
-    with pytest.raises(ValueError, match="scale must be above 0"):
+    with pytest.raises(ValueError, match="scale must be a number above 0"):
         View("tanh(x/0)", SPEC)
 
 
@@ -202,7 +202,12 @@ def test_rnd_tires_of_what_it_knows():
         ("diayn", {"num_skills": 1}, "num_skills=1"),
         ("diayn", {"ramp": [5.0, 1.0]}, "ramp"),
         ("diayn", {"view": "two*obs"}, "not a weight"),
+        ("diayn", {"view": "obs[5:9]"}, "obs has 3 entries"),
+        ("diayn", {"view": "tanh(x/1.2.3)"}, "number above 0"),
+        ("diayn", {"view": "tanh(x/0)"}, "number above 0"),
+        ("diayn", {"hidden": [0]}, "each must be at least 1"),
         ("metra", {"dim": 1}, "dim=1"),
+        ("metra", {"lam": 0.0}, "lam=0.0"),
     ],
 )
 def test_what_cannot_work_is_said(name, change, word):
