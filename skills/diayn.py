@@ -2,8 +2,9 @@
 
 r(s', z) = log q(z|s') - log p(z), with a fixed uniform p(z) over K skills (eq. 3, Algorithm 1).
 Differences from the authors' code: the discriminator sees the next state, as in Algorithm 1 (their
-code scores the current one); and its view can be chosen. Of all observations the reward is soon
-exhausted by motionless poses, so a view may be a weighted sum,
+code scores the current one), on a scale set by early statistics; the policy is one squashed
+Gaussian, not a mixture of four; and the discriminator's view can be chosen. Of all observations the
+reward is soon exhausted by motionless poses, so a view may be a weighted sum,
     r = sum_v w_v (log q_v(z|view_v) - log p(z)),
 in which a first view states what should differ at the coarsest and later ones come in afterwards.
 """

@@ -1,8 +1,9 @@
 """RND (Burda et al. 2018, arXiv 1810.12894): go where a fixed random network is hard to predict.
 
 r(s') = |f_hat(s') - f(s')|^2 / running spread, with f random and f_hat trained on visited states.
-Differences from the authors' code: no episodic/extrinsic split (there is no other reward), and
-the observation statistics freeze early; clipping to +-5 as in URLB's version.
+Differences from the authors' code: no episodic/extrinsic split (there is no other reward), the
+spread is that of errors and not of their discounted sums (as in URLB's version, and so is the
+clipping to +-5), and the observation statistics freeze early.
 """
 
 from __future__ import annotations
