@@ -193,7 +193,8 @@ def _common(where: str, value: Any, default: Any) -> Any:
     low, high = _LIMITS.get(where, (0 if isinstance(default, int) else -math.inf, math.inf))
     if isinstance(found, int | float) and not isinstance(found, bool) and not low <= found <= high:
         side, limit = ("at least", low) if found < low else ("at most", high)
-        raise UserError(f"{where}={found}: want {side} {limit:g}, for example {where}={default}")
+        better = f"{limit:g}" if default is None else default
+        raise UserError(f"{where}={found}: want {side} {limit:g}, for example {where}={better}")
     return found
 
 

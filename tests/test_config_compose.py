@@ -38,6 +38,7 @@ MISTAKES = [
     ("num_envs=0", "num_envs=0: want at least 1"),
     ("num_envs=1e12", "want at most"),
     ("seed=-1", "seed=-1: want at least 0"),
+    ("skill_steps=0", "want at least 1, for example skill_steps=1"),
     ("checkpoint_every=0", "want at least 1"),
     ("evaluate.reps=few", "evaluate.reps=few: want a whole number or null"),
     ("evaluate.rep=3", "did you mean evaluate.reps?"),
