@@ -47,6 +47,9 @@ class Means:
             self._sums[key] = self._sums[key] + value if key in self._sums else value
             self._counts[key] = self._counts.get(key, 0) + 1
 
+    def __bool__(self) -> bool:
+        return bool(self._sums)
+
     def take(self) -> dict[str, float]:
         """The means since the last call, as numbers."""
         row = {key: float(total) / self._counts[key] for key, total in self._sums.items()}
@@ -159,5 +162,7 @@ def train(
         if recorder.stop_requested() and training.step < steps:
             recorder.save(training.step, training.state_dict())
             return False
+    if training.means:  # what came after the last row; not twice, if resumed from here
+        recorder.log(training.step, training.row())
     recorder.save(training.step, training.state_dict())
     return True

@@ -82,12 +82,12 @@ def _cut(config: Config, make: WorldFactory) -> dict[str, int]:
 
 def pretrain_stage(config: dict[str, Any], run_dir: Path, overrides: tuple[str, ...] = ()) -> None:
     """Train the run in `run_dir`, or go on with it; raises UserError to stop early (code 75)."""
+    if device_of(config).type == "cpu":
+        choose_matmul()
+    training = assemble(config)  # before the folder is touched: a mistake leaves nothing behind
     with Run.open(run_dir, config, stage="pretrain", overrides=overrides) as run:
         if run.done:
             return
-        if device_of(config).type == "cpu":
-            choose_matmul()
-        training = assemble(config)
         start = run.restore()
         if start is not None:
             training.load_state_dict(start[1])
