@@ -83,7 +83,8 @@ def test_an_interrupted_training_ends_bit_for_bit_the_same(
             _train(tmp_path / "cut", config, until)
     _train(tmp_path / "cut", config)
     assert _outcome(tmp_path / "cut") == _outcome(tmp_path / "whole")
-    assert len(_outcome(tmp_path / "cut")[2]) == 7
+    rows = _outcome(tmp_path / "cut")[2]
+    assert len(rows) == (7 if agent == "ppo" else 8)  # a round of PPO ends on its last row
 
 
 def test_a_folder_that_is_no_run_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
