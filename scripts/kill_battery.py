@@ -279,7 +279,10 @@ def _preload(envs: list[str]) -> None:
 
 def _commit() -> str:
     asked = ["git", "rev-parse", "--short", "HEAD"]
-    return subprocess.run(asked, cwd=ROOT, capture_output=True, text=True).stdout.strip()
+    try:
+        return subprocess.run(asked, cwd=ROOT, capture_output=True, text=True).stdout.strip()
+    except FileNotFoundError:  # a machine without git
+        return ""
 
 
 if __name__ == "__main__":

@@ -302,6 +302,8 @@ def test_a_disk_full_from_the_start_is_found_at_once(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("place", ["file/run", "/proc/run", "/sys/run"])
 def test_a_folder_that_cannot_be_is_one_line(tmp_path: Path, place: str) -> None:
+    if not os.path.ismount(Path(place).parent) and place != "file/run":
+        pytest.skip("a folder like any other here")
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(UserError, match=r"run cannot be written: .*hydra\.run\.dir=") as refusal:
         Run.open(tmp_path / place, CONFIG, stage="pretrain")
