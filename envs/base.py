@@ -25,7 +25,7 @@ Array = NDArray[Any]
 _WORD = (1 << 64) - 1
 
 
-def _pack(rng: np.random.Generator) -> list[int]:
+def pack_rng(rng: np.random.Generator) -> list[int]:
     """A PCG64 generator as six 64-bit words."""
     state = rng.bit_generator.state
     place, stream = state["state"]["state"], state["state"]["inc"]
@@ -33,8 +33,8 @@ def _pack(rng: np.random.Generator) -> list[int]:
     return [*halves, state["has_uint32"], state["uinteger"]]
 
 
-def _unpack(words: Array) -> np.random.Generator:
-    """Undo `_pack`."""
+def unpack_rng(words: Array) -> np.random.Generator:
+    """Undo `pack_rng`."""
     a, b, c, d, has, left = (int(w) for w in words)
     bits = np.random.PCG64(0)
     bits.state = {
@@ -186,7 +186,7 @@ class World(VectorEnv[Array, Array, Array]):
             "age": self._age.copy(),
             "ended": self._ended.copy(),
             "unstable": self.unstable,
-            "rngs": np.array([_pack(r) for r in self._rngs], np.uint64)
+            "rngs": np.array([pack_rng(r) for r in self._rngs], np.uint64)
             .reshape(-1, 6)
             .view(np.int64),
             "seen": seen,
@@ -203,7 +203,7 @@ class World(VectorEnv[Array, Array, Array]):
         self._age = np.array(state["age"], np.int64)
         self._ended = np.array(state["ended"], np.bool_)
         self.unstable = int(state["unstable"])
-        self._rngs = [_unpack(row) for row in np.array(state["rngs"]).view(np.uint64)]
+        self._rngs = [unpack_rng(row) for row in np.array(state["rngs"]).view(np.uint64)]
         seen = state["seen"]
         self._seen = None if seen is None else (np.array(seen["obs"]), np.array(seen["feat"]))
         self._load(state["world"])

@@ -29,21 +29,31 @@ class Group:
     package: str
     plugins: str
 
+    @property
+    def folder(self) -> Path:
+        """Where the package's files lie."""
+        return ROOT / self.package.replace(".", "/")
+
 
 GROUPS = {
     "skill": Group("skills", "autotelic.skills"),
     "env": Group("envs", "autotelic.envs"),
     "agent": Group("rl", "autotelic.agents"),
+    "tasks": Group("envs.tasks", "autotelic.tasks"),
+    "learner": Group("meta", "autotelic.learners"),
 }
 
-CONTEXT = frozenset("world world_spec z_dim device seed generator num_envs render_mode".split())
+CONTEXT = frozenset(
+    "world world_spec z_dim device seed generator num_envs render_mode "
+    "task_dim episodes burn_in horizon total_steps".split()
+)
 """Arguments that the program gives, not the config; a constructor takes those it asks for."""
 
 
 def names(group: str) -> list[str]:
     """Every name that `lookup` would find, ours and the installed ones, sorted."""
     found = {p.name for p in entry_points(group=GROUPS[group].plugins)}
-    for path in (ROOT / GROUPS[group].package).glob("[!_]*.py"):
+    for path in GROUPS[group].folder.glob("[!_]*.py"):
         if class_name(path) is not None:
             found.add(path.stem)
     return sorted(found)
@@ -135,7 +145,7 @@ def nearest(word: str, choices: list[str]) -> str | None:
 
 
 def _ours(group: str, name: str) -> Path | None:
-    path = ROOT / GROUPS[group].package / f"{name}.py"
+    path = GROUPS[group].folder / f"{name}.py"
     fits = name.isidentifier() and not name.startswith("_") and path.is_file()
     return path if fits and class_name(path) is not None else None
 

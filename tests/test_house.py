@@ -20,7 +20,7 @@ ARROWS: dict[str, set[str]] = {
     "rl": {"rl"},
     "envs": {"envs", "rl.types"},
     "skills": {"skills", "rl"},
-    "meta": {"meta", "rl"},
+    "meta": {"meta", "envs", "rl", "logbook"},
     "logbook": {"logbook"},
     "pretrain": {"pretrain", "skills", "envs", "rl", "logbook"},
     "finetune": {"finetune", "meta", "skills", "envs", "rl", "logbook"},
