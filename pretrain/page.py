@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from logbook import files
+from logbook.markup import alarm_box, document, escape, facts, next_command
 from pretrain.evaluate import Numbers, confused, horizontal, travelled
-from pretrain.markup import alarm_box, document, escape, facts, next_command, tiles
+from pretrain.markup import tiles
 from pretrain.pictures import colour, signed
 from pretrain.rollouts import Rollouts
 
