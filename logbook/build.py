@@ -45,7 +45,7 @@ GROUPS = {
 
 CONTEXT = frozenset(
     "world world_spec z_dim device seed generator num_envs render_mode "
-    "task_dim episodes burn_in horizon total_steps".split()
+    "task_dim burn_in horizon total_steps".split()
 )
 """Arguments that the program gives, not the config; a constructor takes those it asks for."""
 
