@@ -22,6 +22,7 @@ _WHERE = {
     "informed": ("meta.known_bandits", "Informed"),
     "rescorla_wagner": ("meta.known_bandits", "RescorlaWagner"),
     "best_arm": ("meta.known_bandits", "BestArm"),
+    "straight": ("meta.known_points", "Straight"),
     "psrl": ("meta.known_mdps", "PSRL"),
     "optimal_mdp": ("meta.known_mdps", "OptimalMDP"),
     "bayes_filter": ("meta.known_mdps", "BayesFilter"),

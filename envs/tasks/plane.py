@@ -1,0 +1,84 @@
+"""What the point families share: a position in the open plane, moved by the act itself."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import gymnasium
+import numpy as np
+from numpy.typing import NDArray
+
+from envs.base import Array
+from envs.tasks.base import Tasks
+from rl.types import State
+
+
+class Plane(Tasks):
+    """Base of the point families: obs and feats [N, 2] are the position (x, y), in m.
+
+    An act is a move of at most `reach` m along each axis. All worlds are one array. A subclass
+    says where episodes start and what a move is worth.
+    """
+
+    task_names = ("goal_x", "goal_y")
+    task_units = ("m", "m")
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        num_envs: int,
+        seed: int,
+        reach: float,
+        episodes: int,
+        episode_steps: int,
+    ) -> None:
+        if episode_steps < 1:
+            raise ValueError(f"tasks.episode_steps={episode_steps}: want at least 1")
+        super().__init__(
+            name=name,
+            num_envs=num_envs,
+            seed=seed,
+            obs_dim=2,
+            action_space=gymnasium.spaces.Box(-reach, reach, (2,), np.float32),
+            episodes=episodes,
+            episode_steps=episode_steps,
+            feat_names=("x", "y"),
+            feat_units=("m", "m"),
+        )
+        self.spec = replace(self.spec, motion=("x", "y"), plane=("x", "y"))
+        self.reach = reach
+        self._at: Array = np.zeros((num_envs, 2))
+        self._age: NDArray[np.int64] = np.zeros(num_envs, np.int64)
+
+    def _begin(self, ids: NDArray[np.int64]) -> None:
+        self._at[ids] = self._start(len(ids))
+        self._age[ids] = 0
+
+    def _advance(self, act: Array) -> tuple[Array, Array, Array]:
+        before = self._at
+        self._at = before + np.clip(act, -self.reach, self.reach)
+        self._age += 1
+        rew, terminated = self._outcome(before)
+        return rew, terminated, (self._age >= self.episode_steps) & ~terminated
+
+    def _observe(self) -> Array:
+        return self._at.astype(np.float32)
+
+    def _feat(self) -> Array:
+        return self._at.astype(np.float32)
+
+    def _save(self) -> State:
+        return {"position": self._at.copy(), "age": self._age.copy()}
+
+    def _load(self, state: State) -> None:
+        self._at = np.array(state["position"], np.float64)
+        self._age = np.array(state["age"], np.int64)
+
+    def _start(self, n: int) -> Array:
+        """Where n episodes start [n, 2]."""
+        raise NotImplementedError
+
+    def _outcome(self, before: Array) -> tuple[Array, Array]:
+        """Reward [N] and terminated [N] of the move that led here from `before` [N, 2]."""
+        raise NotImplementedError
