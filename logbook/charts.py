@@ -39,7 +39,7 @@ def charts(curves: Mapping[str, Sequence[tuple[float, float]]], first: Sequence[
 def chart(tag: str, points: Sequence[tuple[float, float]]) -> str:
     """One curve as SVG, with its last value; long ones are averaged over stretches."""
     shown = _thinned(points)
-    low, high = _nice(min(v for _, v in shown), max(v for _, v in shown))
+    low, high = nice(min(v for _, v in shown), max(v for _, v in shown))
     begin, end = 0.0, max(shown[-1][0], 1.0)
 
     def at(step: float, value: float) -> tuple[float, float]:
@@ -53,16 +53,16 @@ def chart(tag: str, points: Sequence[tuple[float, float]]) -> str:
         x, y = at(begin, value)
         lines += (
             f'<line x1="{x}" y1="{y}" x2="{WIDTH - RIGHT}" y2="{y}" stroke="#e8ebef"/>'
-            f'<text x="{x - 5}" y="{y + 3.5}" text-anchor="end">{escape(_short(value))}</text>'
+            f'<text x="{x - 5}" y="{y + 3.5}" text-anchor="end">{escape(short(value))}</text>'
         )
     path = " ".join(f"{x},{y}" for x, y in (at(*p) for p in shown))
     x, y = at(*shown[-1])
     return (
-        f'<div class="t">{escape(tag)} <small>last {escape(_short(points[-1][1]))}</small></div>'
+        f'<div class="t">{escape(tag)} <small>last {escape(short(points[-1][1]))}</small></div>'
         f'<svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(tag)}">'
         f'<g font-size="10" fill="#7a8593">{lines}'
         f'<text x="{LEFT}" y="{HEIGHT - 5}">0</text><text x="{WIDTH - RIGHT}" y="{HEIGHT - 5}" '
-        f'text-anchor="end">{escape(_short(end))} env steps</text></g>'
+        f'text-anchor="end">{escape(short(end))} env steps</text></g>'
         f'<polyline points="{path}" fill="none" stroke="#2f6fb3" stroke-width="1.6" '
         f'stroke-linejoin="round"/><circle cx="{x}" cy="{y}" r="2.6" fill="#2f6fb3"/></svg>'
     )
@@ -74,7 +74,7 @@ def _thinned(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]
     return [(s[-1][0], sum(v for _, v in s) / len(s)) for s in stretches]
 
 
-def _nice(low: float, high: float) -> tuple[float, float]:
+def nice(low: float, high: float) -> tuple[float, float]:
     """A range that holds both, ends on round numbers, and has 0 in it if 0 is near."""
     if low > 0 and low < 0.5 * high:
         low = 0.0
@@ -86,7 +86,8 @@ def _nice(low: float, high: float) -> tuple[float, float]:
     return math.floor(low / step + 1e-9) * step, math.ceil(high / step - 1e-9) * step
 
 
-def _short(value: float) -> str:
+def short(value: float) -> str:
+    """A number in few characters: 1.23M, 45.6k, 0.789."""
     for size, letter in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
         if abs(value) >= size:
             return f"{value / (1e3 if letter == 'k' else size):.3g}{letter}"

@@ -34,8 +34,11 @@ _LIMITS: dict[str, tuple[float, float]] = {
     "skill_steps": (1, 1e15),
     "evaluate.steps": (1, 1e9),
     "evaluate.reps": (1, 1e6),
+    "evaluate.tasks": (1, 1e6),
+    "evaluate.horizon": (1, 1e6),
+    "burn_in": (0, 1e6),
+    "horizon": (1, 1e6),
 }
-_NULLABLE = {"episode_steps", "skill_steps", "evaluate.steps", "evaluate.reps"}
 _DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
 _NAME = re.compile(r"[\w.,=+@-]{1,120}")
 
@@ -187,7 +190,7 @@ def _common(where: str, value: Any, default: Any) -> Any:
         return special[where](where, value)
     kinds = {bool: "bool", int: "int", float: "float", str: "str", list: "list"}
     annotation = kinds.get(type(default), "")
-    if where in _NULLABLE:
+    if default is None:
         annotation = "int | None"
     found = typed(where, value, annotation, default)
     low, high = _LIMITS.get(where, (0 if isinstance(default, int) else -math.inf, math.inf))

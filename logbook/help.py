@@ -20,12 +20,22 @@ _EXAMPLES = {
   pretrain -m skill=diayn,metra seed=0,1,2       # six runs; hydra/launcher=joblib: side by side
   pretrain skill=metra --cfg job                 # every key of that choice, and its value
 """,
+    "metatrain": """\
+  metatrain                                      # {learner} on {tasks}, with the defaults
+  metatrain learner=rl2 tasks=bandit tasks.arms=5 tasks.pulls=100
+  metatrain learner=maml tasks=point_goal seed=1
+  metatrain -m learner=maml,pretrained,scratch tasks=point_goal seed=0,1,2
+""",
 }
 
 _NEXT = {
     "pretrain": """\
 The same command again goes on with an unfinished run. Other commands: resume RUN goes on from the
 folder alone, inspect-skills RUN shows the skills, doctor looks at this machine.
+""",
+    "metatrain": """\
+The same command again goes on with an unfinished run. Other commands: resume RUN goes on from the
+folder alone, evaluate RUN tests a learner on other held-out tasks, or on another family.
 """,
 }
 

@@ -9,7 +9,7 @@ steps (MAML) adapts between them, and makes each episode in `width` worlds of th
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Protocol
 
 import numpy as np
@@ -75,6 +75,10 @@ class MetaLearner(Protocol):
 
     def update(self, trials: Sequence[Batch]) -> Metrics:
         """Learn to learn, from the rounds of a trial, each [T, N]."""
+        ...
+
+    def reseed(self, seed: int) -> None:
+        """Draw from other streams from now on."""
         ...
 
     def state_dict(self) -> State:
@@ -209,6 +213,32 @@ def _round(
     parts = {key: stacked.pop(key) for key in named}
     batch = Batch(**parts, z=z.expand(steps, *z.shape), extras=stacked)
     return batch, last, memory
+
+
+def side_by_side(parts: Sequence[Batch]) -> Batch:
+    """Rollouts [T, n] of different worlds as one [T, N]; the shorter ones end in invalid steps."""
+    if len(parts) == 1:
+        return parts[0]
+    longest = max(len(part.rew) for part in parts)
+
+    def join(tensors: list[Tensor]) -> Tensor:
+        whole = []
+        for x in tensors:
+            rest = x[-1:].expand(longest - len(x), *x.shape[1:])
+            whole.append(torch.cat([x, rest]))
+        return torch.cat(whole, 1)
+
+    named = {
+        k.name: join([getattr(p, k.name) for p in parts])
+        for k in fields(Batch)
+        if k.name != "extras"
+    }
+    extras = {k: join([p.extras[k] for p in parts]) for k in parts[0].extras}
+    lengths = torch.cat([torch.full((p.rew.shape[1],), len(p.rew)) for p in parts])
+    there = torch.arange(longest)[:, None] < lengths
+    named["rew"] = named["rew"] * there
+    extras["valid"] = extras["valid"] & there
+    return Batch(**named, extras=extras)
 
 
 def returns_by_episode(rounds: Sequence[Batch], horizon: int) -> Tensor:

@@ -13,7 +13,10 @@ from logbook.cli import guard, perform
 from logbook.config import load_config
 from logbook.errors import UserError
 
-_STAGES = {"pretrain": "pretrain.stage:pretrain_stage"}
+_STAGES = {
+    "pretrain": "pretrain.stage:pretrain_stage",
+    "metatrain": "meta.stage:metatrain_stage",
+}
 """Which function goes on with a run of which command: ours, never a name from the folder."""
 
 

@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from logbook import checkpoint, progress
 from logbook.build import build
+from logbook.device import device_of
 from logbook.errors import Exit, UserError
 from logbook.run import Run
 from logbook.seeds import seed_for
@@ -23,19 +22,6 @@ from rl.matmul import choose_matmul
 from skills.base import Skill
 
 Config = Mapping[str, Any]
-
-
-def device_of(config: Config) -> torch.device:
-    """The device that `device=` asks for; auto takes a GPU if torch sees one."""
-    name = str(config["device"])
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if name.startswith("cuda") and not torch.cuda.is_available():
-        raise UserError(
-            f"device={name}: torch {torch.__version__} sees no GPU here; use device=auto or cpu",
-            Exit.CAPABILITY,
-        )
-    return torch.device(name)
 
 
 def world_factory(config: Config) -> WorldFactory:

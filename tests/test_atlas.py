@@ -251,11 +251,11 @@ def test_the_report_draws_every_curve(atlas, tmp_path):
 
 
 def test_a_reports_axes_hold_their_curve_and_end_on_round_numbers():
-    assert charts._nice(0.12, 0.93) == (0.0, pytest.approx(0.95))
-    assert charts._nice(-3.2, -0.1) == (-3.5, 0.0)
-    low, high = charts._nice(5.0, 5.0)
+    assert charts.nice(0.12, 0.93) == (0.0, pytest.approx(0.95))
+    assert charts.nice(-3.2, -0.1) == (-3.5, 0.0)
+    low, high = charts.nice(5.0, 5.0)
     assert low < 5 < high
-    assert charts._short(1234567) == "1.23M" and charts._short(0.5) == "0.5"
+    assert charts.short(1234567) == "1.23M" and charts.short(0.5) == "0.5"
 
 
 def test_pages_say_nothing_a_browser_could_run():

@@ -1,0 +1,168 @@
+"""The command `evaluate RUN [tasks=...]`: a trained learner on tasks that it was not trained on."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any, NoReturn
+
+from logbook import files, progress
+from logbook.build import check_node
+from logbook.cli import guard, writable
+from logbook.compose import compose
+from logbook.config import load_config
+from logbook.errors import UserError
+from logbook.identity import flat
+
+
+def main() -> NoReturn:
+    """Read the command line, evaluate, exit with a code (5: nothing there to evaluate)."""
+    guard(_main)
+
+
+def _main() -> int:
+    parser = argparse.ArgumentParser(
+        prog="evaluate",
+        description="Let the learner of RUN, a metatrain run, adapt to held-out tasks.",
+        epilog="For example: evaluate RUN tasks.pulls=100, or evaluate RUN tasks=bandit_dependent. "
+        "Any key of metatrain's evaluate: evaluate.tasks=1000 evaluate.horizon=3.",
+    )
+    parser.add_argument("run", type=Path, metavar="RUN", help="the run's folder")
+    parser.add_argument(
+        "overrides",
+        nargs="*",
+        metavar="KEY=VALUE",
+        help="another family of the same shapes, other parameters, another seed",
+    )
+    parser.add_argument("--tasks", type=Path, metavar="FOLDER", help="saved tasks to replay")
+    parser.add_argument("--save", type=Path, metavar="FOLDER", help="save the tasks here")
+    parser.add_argument("--list", type=int, metavar="N", default=0, help="show the first N tasks")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers here")
+    flags = parser.parse_intermixed_args()
+    return assess(
+        flags.run,
+        flags.overrides,
+        replay=flags.tasks,
+        save=flags.save,
+        listed=flags.list,
+        to=flags.json,
+    )
+
+
+def assess(
+    folder: Path,
+    overrides: list[str],
+    *,
+    replay: Path | None = None,
+    save: Path | None = None,
+    listed: int = 0,
+    to: Path | None = None,
+) -> int:
+    """Evaluate the run in `folder` under `overrides`; returns the exit code.
+
+    Raises UserError: code 2 if it is no run of `metatrain` or the family does not fit its learner,
+    5 if it has no checkpoint that can be trusted.
+    """
+    config = run_config(folder)
+    own = config["tasks"]
+    config = _with(config, overrides)
+    if replay is not None:
+        from meta.taskset import load_tasks
+
+        config["tasks"], tasks = load_tasks(replay)
+    else:
+        tasks = None
+    for place in (save, to):
+        if place is not None:
+            writable(place)
+    from meta.stage import examine, family_factory, restore
+    from meta.taskset import save_tasks
+
+    learner, step = restore(folder, {**config, "tasks": own})
+    make = family_factory(config)
+    before, now = family_factory({**config, "tasks": own})(1, 0), make(1, 0)
+    _same_shapes(folder, before, now)
+    numbers, _, tasks = examine(config, learner, tasks)
+    if save is not None:
+        save_tasks(save, config["tasks"], tasks, f"held out, seed {config['seed']}")
+    if to is not None:
+        run = {"run": str(folder), "run_steps": step}
+        files.replace(to, files.pretty({**run, "family": config["tasks"], **numbers}))
+    if listed:
+        show_tasks(now.task_names, now.task_units, tasks[:listed])
+    tell(numbers["meta"])
+    return 0
+
+
+def run_config(folder: Path) -> dict[str, Any]:
+    """The config of a metatrain run. Raises UserError for a folder that is none."""
+    if not (folder / "config.yaml").is_file():
+        raise UserError(f"{folder} is not a run: it has no config.yaml")
+    stage = str(files.read_json(folder / "run.json").get("stage", "metatrain"))
+    if stage != "metatrain":
+        raise UserError(
+            f"{folder} is a {stage[:40]} run, not one of metatrain: evaluate wants a learner; "
+            f"to look at skills: {progress.paste('inspect-skills', folder)}"
+        )
+    return load_config(folder / "config.yaml", "metatrain")
+
+
+def _with(config: dict[str, Any], overrides: list[str]) -> dict[str, Any]:
+    """The run's config with another family, and with other keys of evaluation."""
+    words = [text for text in overrides if text.startswith("tasks=")]
+    name = words[-1].partition("=")[2] if words else config["tasks"]["name"]
+    for text in overrides:
+        if not text.startswith(("tasks=", "tasks.", "evaluate.", "seed=", "device=")):
+            key = text.partition("=")[0]
+            raise UserError(f"{key}: evaluate takes tasks=, tasks.*, evaluate.*, seed=, device=")
+    kept = [f"tasks={name}", f"learner={config['learner']['name']}"]
+    if name == config["tasks"]["name"]:
+        kept += [f"tasks.{k}={_word(v)}" for k, v in config["tasks"].items() if k != "name"]
+    asked = compose("metatrain", [*kept, *(o for o in overrides if not o.startswith("tasks="))])
+    changed = {"tasks": check_node("tasks", asked.config["tasks"])}
+    given = {text.partition("=")[0] for text in overrides}
+    for key in ("seed", "device"):
+        if key in given:
+            changed[key] = asked.config[key]
+    evaluate = flat({"evaluate": asked.config["evaluate"]})
+    own = dict(config["evaluate"])
+    own |= {k.partition(".")[2]: v for k, v in evaluate.items() if k in given}
+    return {**config, **changed, "evaluate": own}
+
+
+def _word(value: Any) -> str:
+    return "null" if value is None else str(value).lower() if value in (True, False) else str(value)
+
+
+def _same_shapes(folder: Path, before: Any, now: Any) -> None:
+    """Refuse a family whose observations or actions the learner cannot take."""
+    for what in ("obs_dim", "act_dim", "discrete"):
+        old, new = getattr(before.spec, what), getattr(now.spec, what)
+        if old != new:
+            raise UserError(
+                f"tasks={now.name}: its {what} is {new}, the learner of {folder} was trained with "
+                f"{old} ({before.name}); choose a family of the same shapes"
+            )
+
+
+def show_tasks(names: Any, units: Any, tasks: Any) -> None:
+    """Tasks as a table, at most a dozen of their columns."""
+    shown = [f"{n} [{u}]" if u else n for n, u in zip(names, units, strict=True)][:12]
+    progress.say("  " + "  ".join(f"{s:>12}" for s in shown))
+    for row in tasks:
+        progress.say("  " + "  ".join(f"{value:>12.4g}" for value in row[:12]))
+
+
+def tell(meta: dict[str, Any]) -> None:
+    """The headline numbers on the screen, the learner first."""
+    progress.say(f"{meta['tasks_held_out']} held-out tasks; whole trial, first and last episode:")
+    for name, numbers in [("learner", meta), *meta["baselines"].items()]:
+        shots = numbers["returns_by_shot"]
+        progress.say(
+            f"  {name:<16}{numbers['returns_total']:>10.4g} ± {numbers['returns_total_95']:<8.2g}"
+            f"{shots[0]:>10.4g}{shots[-1]:>10.4g}"
+        )
+
+
+if __name__ == "__main__":
+    main()

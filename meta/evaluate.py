@@ -1,0 +1,80 @@
+"""How well a learner does on tasks it has never met: returns by episode, with what is known."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from envs.tasks.base import Tasks
+from meta.known import known
+from meta.trial import Policy, live, returns_by_episode
+from rl.types import Batch
+
+Array = NDArray[Any]
+FamilyFactory = Callable[[int, int], Tasks]
+"""Builds the family with so many worlds, from a seed."""
+
+MOST_WORLDS = 2000  # side by side in an evaluation: more gain no speed
+SHOWN = 24  # tasks whose trials are kept to be drawn
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What one policy earned: `returns` [H, n] for n tasks, and a few trials to look at."""
+
+    returns: Array
+    trials: list[Batch]
+
+    def numbers(self) -> dict[str, Any]:
+        """Means over tasks with 95 % intervals, by episode ("shot") and in total."""
+        half = [_half(row) for row in self.returns]
+        total = self.returns.sum(0)
+        return {
+            "returns_by_shot": [float(m) for m in self.returns.mean(1)],
+            "returns_by_shot_95": half,
+            "returns_total": float(total.mean()),
+            "returns_total_95": _half(total),
+        }
+
+
+def _half(values: Array) -> float:
+    """Half the width of a 95 % interval of a mean."""
+    return float(1.96 * values.std(ddof=1) / math.sqrt(len(values))) if len(values) > 1 else 0.0
+
+
+def score(make: FamilyFactory, policy: Policy, tasks: Array, *, horizon: int, seed: int) -> Scores:
+    """Let the policy live through `horizon` episodes of every task [n, D].
+
+    A policy that wants several worlds of a task is scored by their mean.
+    """
+    at_once = max(1, min(len(tasks), MOST_WORLDS // policy.width))
+    returns: list[Array] = []
+    shown: list[Batch] = []
+    for first in range(0, len(tasks), at_once):
+        some = tasks[first : first + at_once]
+        family = make(len(some) * policy.width, seed + first)
+        rounds = live(family, policy, some, horizon=horizon, explore=True)
+        each = returns_by_episode(rounds, horizon)
+        returns.append(each.view(horizon, len(some), policy.width).mean(-1).numpy())
+        if not shown:
+            shown = [r.map(lambda x: x[:, : SHOWN * policy.width]) for r in rounds]
+    return Scores(np.concatenate(returns, 1).astype(np.float64), shown)
+
+
+def held_out(make: FamilyFactory, n: int, seed: int) -> Array:
+    """The n held-out tasks that a seed names, [n, D]."""
+    return make(1, seed).sample(n, np.random.default_rng(seed), held_out=True)
+
+
+def baselines(make: FamilyFactory, tasks: Array, *, horizon: int, seed: int) -> dict[str, Scores]:
+    """The scores of every policy that is known for the family, on the same tasks."""
+    found = {}
+    for name in make(1, seed).baselines:
+        policy = known(name, make(1, seed), seed)
+        found[name] = score(make, policy, tasks, horizon=horizon, seed=seed)
+    return found

@@ -1,0 +1,162 @@
+"""Stage 2 from a config: assemble the parts, meta-train, evaluate on held-out tasks, report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from envs.tasks.base import Tasks
+from logbook import checkpoint, progress
+from logbook.build import build
+from logbook.device import device_of
+from logbook.errors import Exit, UserError
+from logbook.run import Run
+from logbook.seeds import seed_for
+from meta.evaluate import Array, FamilyFactory, Scores, baselines, held_out, score
+from meta.loop import MetaTraining
+from meta.report import write_report
+from meta.taskset import save_tasks
+from meta.trial import MetaLearner
+from rl.matmul import choose_matmul
+from rl.train import drive
+
+Config = Mapping[str, Any]
+
+
+def family_factory(config: Config) -> FamilyFactory:
+    """Builds the config's task family, as often and as wide as wanted."""
+
+    def make(num_envs: int, seed: int) -> Tasks:
+        family: Tasks = build("tasks", config["tasks"], num_envs=num_envs, seed=seed)
+        return family
+
+    return make
+
+
+def learner_of(config: Config, family: Tasks) -> MetaLearner:
+    """The config's learner, new. Raises UserError where it does not fit the family."""
+    learner: MetaLearner = build(
+        "learner",
+        config["learner"],
+        world=family.spec,
+        task_dim=family.task_dim,
+        episodes=family.episodes,
+        burn_in=config["burn_in"],
+        horizon=config["horizon"],
+        device=device_of(config),
+        seed=seed_for(int(config["seed"]), "learner"),
+        total_steps=int(config["steps"]),
+    )
+    return learner
+
+
+def assemble(config: Config) -> MetaTraining:
+    """Family and learner of a config, ready for the first trial."""
+    seed = int(config["seed"])
+    make = family_factory(config)
+    one = make(1, seed)
+    learner = learner_of(config, one)
+    wanted = learner.meta_batch * learner.width
+    worlds = wanted if config["num_envs"] is None else int(config["num_envs"])
+    if worlds % learner.width or learner.meta_batch % (worlds // learner.width or 1):
+        raise UserError(
+            f"num_envs={worlds}: want learner.width={learner.width} worlds of each of a number of "
+            f"tasks that divides learner.meta_batch={learner.meta_batch}, such as num_envs={wanted}"
+        )
+    family = make(worlds, seed_for(seed, "world"))
+    return MetaTraining(family, learner, np.random.default_rng(seed_for(seed, "tasks")))
+
+
+def metatrain_stage(config: dict[str, Any], run_dir: Path, overrides: tuple[str, ...] = ()) -> None:
+    """Train the run in `run_dir`, or go on with it; raises UserError to stop early (code 75)."""
+    if device_of(config).type == "cpu":
+        choose_matmul()
+    training = assemble(config)  # before the folder is touched: a mistake leaves nothing behind
+    with Run.open(run_dir, config, stage="metatrain", overrides=overrides) as run:
+        if run.done:
+            return
+        start = run.restore()
+        if start is not None:
+            training.load_state_dict(start[1])
+        else:
+            run.save(0, training.state_dict())
+        drive(
+            training,
+            run,
+            lambda times: seed_for(int(config["seed"]), f"rollback {times}"),
+            steps=int(config["steps"]),
+            log_every=int(config["log_every"]),
+            checkpoint_every=int(config["checkpoint_every"]),
+        )
+        run.stop_at_once()
+        summary, scores, tasks = examine(config, training.learner)
+        save_tasks(run.folder / "held_out", config["tasks"], tasks, "held out")
+        about = facts_of(config, run.folder, training.step)
+        write_report(run.folder, summary, scores, about)
+        run.finish(summary)
+        progress.say(f"look at how it adapts: {run.folder / 'report.html'}")
+
+
+def examine(
+    config: Config, learner: MetaLearner, tasks: Array | None = None
+) -> tuple[dict[str, Any], dict[str, Scores], Array]:
+    """Score a learner and what is known on held-out tasks; the numbers of summary.json, and all.
+
+    `tasks` [n, D] are those to score on; None draws those that the run's seed names.
+    """
+    seed = seed_for(int(config["seed"]), "evaluation")
+    make = family_factory(config)
+    if tasks is None:
+        tasks = held_out(make, int(config["evaluate"]["tasks"]), seed)
+    horizon = config["evaluate"]["horizon"]
+    if horizon is None:
+        by_gradient = len(learner.rounds(2)) == 2
+        horizon = max(4, learner.horizon) if by_gradient else learner.horizon
+    learner.reseed(seed)
+    scores = {"learner": score(make, learner, tasks, horizon=horizon, seed=seed)}
+    if config["evaluate"]["baselines"]:
+        untrained = learner_of(config, make(1, seed))
+        untrained.reseed(seed)
+        scores["untrained"] = score(make, untrained, tasks, horizon=horizon, seed=seed)
+        scores |= baselines(make, tasks, horizon=horizon, seed=seed)
+    own = scores["learner"].numbers()
+    others = {k: v.numbers() for k, v in scores.items() if k != "learner"}
+    meta = {
+        "learner": config["learner"]["name"],
+        "tasks": config["tasks"]["name"],
+        "burn_in": learner.burn_in,
+        "horizon": learner.horizon,
+        **own,
+        "tasks_held_out": len(tasks),
+        "baselines": others,
+    }
+    return {"env": config["tasks"]["name"], "seed": config["seed"], "meta": meta}, scores, tasks
+
+
+def facts_of(config: Config, folder: Path, step: int) -> dict[str, Any]:
+    """What the pages say of the run itself."""
+    return {
+        "title": f"{config['learner']['name']} on {config['tasks']['name']}",
+        "next": progress.paste("evaluate", folder, f"tasks={config['tasks']['name']}"),
+        "env steps": f"{step:,}",
+        "seed": config["seed"],
+    }
+
+
+def restore(folder: Path, config: dict[str, Any]) -> tuple[MetaLearner, int]:
+    """The learner of a run folder as its newest good checkpoint left it, and its env steps.
+
+    Raises UserError if there is none.
+    """
+    found, refused = checkpoint.newest(folder / "checkpoints")
+    if found is None:
+        why = f": {refused[0]}" if refused else ", it was stopped before its first"
+        raise UserError(f"{folder} has no checkpoint to evaluate{why}", Exit.CHECKPOINT)
+    family = family_factory(config)(1, 0)
+    learner = learner_of(config, family)
+    state = checkpoint.load(found)
+    learner.load_state_dict(state["learner"])
+    return learner, int(state["step"])

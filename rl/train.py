@@ -1,0 +1,165 @@
+"""Driving a training, of any stage: rows and checkpoints at fixed env steps, stops, rollbacks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from rl.types import Metrics, State
+
+
+class Recorder(Protocol):
+    """What the loop asks of a run on disk; logbook/run.py fills it."""
+
+    def tick(self, step: int) -> None: ...
+
+    def log(self, step: int, row: Mapping[str, float]) -> None: ...
+
+    def save(self, step: int, state: State) -> None: ...
+
+    def stop_requested(self) -> bool: ...
+
+
+class Diverged(RuntimeError):
+    """A loss or reward is no longer a finite number."""
+
+
+class Means:
+    """Running means of named tensors; nothing is read from the device until `take`."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, Tensor] = {}
+        self._counts: dict[str, int] = {}
+
+    def add(self, prefix: str, metrics: Metrics) -> None:
+        """Count one value of each metric."""
+        for name, value in metrics.items():
+            key = f"{prefix}/{name}"
+            value = torch.as_tensor(value, dtype=torch.float64)
+            self._sums[key] = self._sums[key] + value if key in self._sums else value
+            self._counts[key] = self._counts.get(key, 0) + 1
+
+    def __bool__(self) -> bool:
+        return bool(self._sums)
+
+    def take(self) -> dict[str, float]:
+        """The means since the last call, as numbers."""
+        row = {key: float(total) / self._counts[key] for key, total in self._sums.items()}
+        self._sums, self._counts = {}, {}
+        return row
+
+    def state_dict(self) -> State:
+        return {"sums": dict(self._sums), "counts": dict(self._counts)}
+
+    def load_state_dict(self, state: State) -> None:
+        self._sums = {k: torch.as_tensor(v) for k, v in state["sums"].items()}
+        self._counts = {k: int(v) for k, v in state["counts"].items()}
+
+
+class Resumable(Recorder, Protocol):
+    """What `drive` asks of a run on disk besides."""
+
+    def roll_back(self, reason: str) -> tuple[int, State, int]:
+        """The last good (step, state), and how often this happened."""
+        ...
+
+    def stopped(self) -> Exception: ...
+
+
+class Trainable(Protocol):
+    """What is driven: it learns in rounds, counts env steps, and can be put down and taken up."""
+
+    step: int
+    means: Means
+
+    def advance(self) -> object:
+        """One round of experience and of learning."""
+        ...
+
+    def row(self) -> dict[str, float]:
+        """The metrics since the last row; raises `Diverged` if one is no finite number."""
+        ...
+
+    def reseed(self, seed: int) -> None: ...
+
+    def state_dict(self) -> State: ...
+
+    def load_state_dict(self, state: State) -> None: ...
+
+
+def train(
+    training: Trainable,
+    recorder: Recorder,
+    *,
+    steps: int,
+    log_every: int,
+    checkpoint_every: int,
+    early_look: Callable[[], None] | None = None,
+    early_look_at: int = 0,
+) -> bool:
+    """Run until `steps` env steps; True when done, False when stopped on request (and saved).
+
+    Rows and checkpoints fall on fixed env steps, so that a killed and resumed run writes what an
+    uninterrupted one writes. `early_look` is called in the round that reaches `early_look_at`
+    steps, after what that round saves; it must not touch the training's generators.
+    """
+
+    def crossed(before: int, every: int) -> bool:
+        return training.step // every > before // every
+
+    while training.step < steps:
+        before = training.step
+        training.advance()
+        recorder.tick(training.step)
+        if crossed(before, log_every):
+            recorder.log(training.step, training.row())
+        if crossed(before, checkpoint_every) and training.step < steps:
+            recorder.save(training.step, training.state_dict())
+        if early_look is not None and before < early_look_at <= training.step:
+            early_look()
+        if recorder.stop_requested() and training.step < steps:
+            recorder.save(training.step, training.state_dict())
+            return False
+    if training.means:  # what came after the last row; not twice, if resumed from here
+        recorder.log(training.step, training.row())
+    recorder.save(training.step, training.state_dict())
+    return True
+
+
+def drive(
+    training: Trainable,
+    run: Resumable,
+    stream: Callable[[int], int],
+    *,
+    steps: int,
+    log_every: int,
+    checkpoint_every: int,
+    early_look: Callable[[], None] | None = None,
+    early_look_at: int = 0,
+) -> None:
+    """`train` to the end; a divergence goes back to the last checkpoint and draws anew.
+
+    `stream` gives the seed of the n-th rollback. Raises `run.stopped()` when asked to stop.
+    """
+    while True:
+        try:
+            done = train(
+                training,
+                run,
+                steps=steps,
+                log_every=log_every,
+                checkpoint_every=checkpoint_every,
+                early_look=early_look,
+                early_look_at=early_look_at,
+            )
+        except Diverged as reason:
+            _, state, times = run.roll_back(str(reason))
+            training.load_state_dict(state)
+            training.reseed(stream(times))
+            continue
+        if not done:
+            raise run.stopped()
+        return
