@@ -10,28 +10,18 @@ from logbook import checkpoint, progress
 from logbook.build import build
 from logbook.device import device_of
 from logbook.errors import Exit, UserError
+from logbook.heritage import WorldFactory, world_factory
 from logbook.run import Run
 from logbook.seeds import seed_for
 from pretrain.atlas import make_atlas
 from pretrain.evaluate import Numbers, evaluate
 from pretrain.loop import Diverged, Training, train
 from pretrain.report import write_report
-from pretrain.rollouts import WorldFactory
 from rl.collect import Collector
 from rl.matmul import choose_matmul
 from skills.base import Skill
 
 Config = Mapping[str, Any]
-
-
-def world_factory(config: Config) -> WorldFactory:
-    """Builds the run's world, as often as wanted; keywords go over its own settings."""
-
-    def make(*, num_envs: int, render_mode: str | None = None, **settings: Any) -> Any:
-        node = {**config["env"], **settings}
-        return build("env", node, num_envs=num_envs, render_mode=render_mode)
-
-    return make
 
 
 def assemble(config: Config) -> Training:

@@ -1,0 +1,121 @@
+"""What a later stage takes over from an earlier run: its record, and its parts built again.
+
+A run is opened by its folder. Whatever does not fit is refused with what differs and the cure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from logbook import checkpoint, files, progress
+from logbook.build import build, nearest
+from logbook.config import load_config
+from logbook.errors import Exit, UserError
+from logbook.seeds import seed_for
+
+if TYPE_CHECKING:
+    import torch
+
+WorldFactory = Callable[..., Any]
+"""Builds a run's world: (num_envs=, render_mode=, and settings that go over its own)."""
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """A stage-1 run as its newest good checkpoint left it: frozen skill and agent, and its world.
+
+    `agent` acts on obs and z; `skill` gives `sample_z`, `all_z`, `reward`. Both are as trained,
+    with their normalisers; nobody else holds them, so they may be trained on.
+    """
+
+    folder: Path
+    config: dict[str, Any]
+    step: int
+    spec: Any  # rl.types.WorldSpec
+    make_world: WorldFactory
+    agent: Any
+    skill: Any
+
+
+def world_factory(config: Mapping[str, Any]) -> WorldFactory:
+    """Builds the run's world, as often as wanted; keywords go over its own settings."""
+
+    def make(*, num_envs: int, render_mode: str | None = None, **settings: Any) -> Any:
+        node = {**config["env"], **settings}
+        return build("env", node, num_envs=num_envs, render_mode=render_mode)
+
+    return make
+
+
+def open_record(folder: Path, stage: str) -> dict[str, Any]:
+    """The config of a run of `stage` that has something to hand over. Raises UserError."""
+    if not (folder / "config.yaml").is_file():
+        raise UserError(f"from={folder} is not a run: it has no config.yaml{_hint(folder, stage)}")
+    found = str(files.read_json(folder / "run.json").get("stage", stage))
+    if found != stage:
+        raise UserError(
+            f"from={folder} is a {found[:40]} run, want one of {stage}{_hint(folder, stage)}"
+        )
+    if not checkpoint.listed(folder / "checkpoints"):
+        raise UserError(
+            f"from={folder} has no checkpoint yet: train it first, with: "
+            f"{progress.paste('resume', folder)}",
+            Exit.CHECKPOINT,
+        )
+    return load_config(folder / "config.yaml", stage)
+
+
+def pretrained(folder: Path, device: torch.device) -> Pretrained:
+    """The agent and the skill method of a `pretrain` run. Raises UserError (codes 2 and 5)."""
+    config = open_record(folder, "pretrain")
+    found, refused = checkpoint.newest(folder / "checkpoints")
+    if found is None:
+        raise UserError(
+            f"from={folder}: {refused[0] if refused else 'it was never saved'}", Exit.CHECKPOINT
+        )
+    make = world_factory(config)
+    world = make(num_envs=1)
+    spec = world.world_spec
+    world.close()
+    seed = int(config["seed"])
+    context: dict[str, Any] = {"world": spec, "device": device}
+    skill = build("skill", config["skill"], seed=seed_for(seed, "skill"), **context)
+    context["z_dim"] = skill.z_dim
+    agent = build("agent", config["agent"], seed=seed_for(seed, "agent"), **context)
+    state = checkpoint.load(found)
+    skill.load_state_dict(state["skill"])
+    agent.load_state_dict(state["agent"])
+    return Pretrained(folder, config, int(state["step"]), spec, make, agent, skill)
+
+
+def unfinished(folder: Path) -> str | None:
+    """How far a run is, if it is not finished: a line for a warning."""
+    status = files.read_json(folder / "status.json")
+    if status.get("state") == "finished":
+        return None
+    return (
+        f"{folder} is not finished ({status.get('step', 0):,} of {status.get('steps', 0):,} steps)"
+    )
+
+
+def runs_of(stage: str, root: Path = Path("runs")) -> list[str]:
+    """The folders of all runs of a stage below `root`."""
+    found = []
+    for path in sorted(root.glob("*/*/*/run.json")):
+        if files.read_json(path).get("stage") == stage:
+            found.append(str(path.parent))
+    return found
+
+
+def _hint(folder: Path, stage: str) -> str:
+    """The run that was meant by a folder that is none, or those there are."""
+    runs = runs_of(stage)
+    meant = nearest(str(folder).rstrip("/"), runs)
+    if meant:
+        return f"; did you mean {meant}?"
+    return (
+        f"; {stage} runs here: {', '.join(runs[:6])}" if runs else f"; make one with {stage} first"
+    )
