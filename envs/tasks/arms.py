@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+from typing import Self
+
 import gymnasium
 import numpy as np
 from numpy.typing import NDArray
@@ -41,8 +44,21 @@ class Arms(Tasks):
         self._pulled: Array = np.zeros((num_envs, 2), np.float32)
         self._always = np.ones(num_envs, np.bool_)
 
+    def means(self, tasks: Array) -> Array:
+        """The mean reward of every arm [n, k] at the start of these tasks [n, D], a fresh array."""
+        raise NotImplementedError
+
+    def twin(self, num_envs: int, seed: int) -> Self:
+        """The same family with other worlds, for policies that are tuned on tasks of their own."""
+        other = copy.copy(self)
+        arms = self.spec.act_dim
+        Arms.__init__(
+            other, name=self.name, num_envs=num_envs, seed=seed, arms=arms, pulls=self.episodes
+        )
+        return other
+
     def _enter(self) -> None:
-        self._means = self._means_of(self.tasks)
+        self._means = self.means(self.tasks)
         self._best = self._means.max(1)
 
     def _begin(self, ids: NDArray[np.int64]) -> None:
@@ -65,10 +81,6 @@ class Arms(Tasks):
 
     def _load(self, state: State) -> None:
         self._pulled = np.array(state["pulled"], np.float32)
-
-    def _means_of(self, tasks: Array) -> Array:
-        """The mean reward of every arm [N, k] in these tasks, a fresh array."""
-        raise NotImplementedError
 
     def _pay(self, mean: Array) -> Array:
         """The rewards [N] of arms with these means: one with that chance, else zero."""

@@ -24,7 +24,7 @@ class BanditDependent(Arms):
 
     task_names = ("p1", "p2")
     task_units = ("chance", "chance")
-    baselines = ("random", "thompson", "ucb", "pooled", "bayes_optimal", "best_arm")
+    baselines: tuple[str, ...] = ("random", "thompson", "ucb", "best_arm")
 
     def __init__(
         self,
@@ -37,6 +37,8 @@ class BanditDependent(Arms):
     ) -> None:
         super().__init__(name=name, num_envs=num_envs, seed=seed, arms=2, pulls=pulls)
         self.kind = kind
+        optimal = "bayes_optimal" if kind == "independent" else "pooled"
+        self.baselines = (*BanditDependent.baselines, optimal)
 
     def sample(self, n: int, rng: np.random.Generator, held_out: bool) -> Array:
         if self.kind == "independent":
@@ -47,5 +49,5 @@ class BanditDependent(Arms):
             p = np.where(p < 0.5, low, 1.0 - low)
         return np.stack([p, 1.0 - p], 1)
 
-    def _means_of(self, tasks: Array) -> Array:
+    def means(self, tasks: Array) -> Array:
         return tasks.copy()

@@ -24,7 +24,7 @@ class BanditInformative(Arms):
 
     task_names = ("target",)
     task_units = ("arm",)
-    baselines = ("random", "informed", "best_arm")
+    baselines = ("random", "search", "informed", "best_arm")
 
     def __init__(
         self,
@@ -41,7 +41,7 @@ class BanditInformative(Arms):
     def sample(self, n: int, rng: np.random.Generator, held_out: bool) -> Array:
         return rng.integers(1, PRIZES + 1, (n, 1)).astype(np.float64)
 
-    def _means_of(self, tasks: Array) -> Array:
+    def means(self, tasks: Array) -> Array:
         target = tasks[:, 0]
         means = np.full((len(tasks), PRIZES + 1), CRUMB)
         # Worlds that have not entered a task yet are in "task 0", where nothing holds the prize.

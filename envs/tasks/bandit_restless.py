@@ -22,7 +22,7 @@ class BanditRestless(Arms):
 
     task_names = ("start", "volatility")
     task_units = ("chance", "chance/pull")
-    baselines = ("random", "thompson", "ucb", "rescorla_wagner", "best_arm")
+    baselines = ("random", "thompson", "ucb", "rescorla_wagner", "walk_filter")
 
     def __init__(
         self,
@@ -44,7 +44,7 @@ class BanditRestless(Arms):
         start = rng.random(n)
         return np.stack([start, np.where(rng.random(n) < 0.5, self.low, self.high)], 1)
 
-    def _means_of(self, tasks: Array) -> Array:
+    def means(self, tasks: Array) -> Array:
         return np.stack([tasks[:, 0], 1.0 - tasks[:, 0]], 1)
 
     def _advance(self, act: Array) -> tuple[Array, Array, Array]:
@@ -55,7 +55,7 @@ class BanditRestless(Arms):
 
     def _walk(self, p: Array) -> None:
         self._means = np.stack([p, 1.0 - p], 1)
-        self._best = self._means.max(1)
+        self._best = np.maximum(p, 1.0 - p)
 
     def _save(self) -> State:
         return super()._save() | {"p": self._means[:, 0].copy()}
