@@ -8,6 +8,7 @@ in Gymnasium's own environments.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import mujoco
@@ -150,6 +151,18 @@ class MujocoWorld(World):
     def pace(self) -> Array:
         """Mean velocity [N, trail] over the past second, or over the episode if it is younger."""
         return self._trail.velocity()
+
+    def vary(self, fields: Mapping[str, Array]) -> None:
+        """Give every simulation values of its own [N, ...] for these fields of the model.
+
+        What mj_setConst derives from them (inverse weights, masses of subtrees, ...) follows; the
+        statistics in `model.stat`, which scale the solver's tolerance, do not, there or here.
+        Reset the worlds before their next step. `state_dict` leaves the fields out, so whoever
+        loads one gives them again first. Pictures go on showing the common model.
+        """
+        for name, values in fields.items():
+            self.batch.expand(name)[:] = values
+        self.batch.set_const()
 
     def _simulator(self, threads: int) -> Any:
         return Batch(self.model, self.num_envs, threads)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import gymnasium
@@ -161,15 +162,13 @@ class Rewarded(Tasks):
             feat_names=spec.feat_names,
             feat_units=spec.feat_units,
         )
+        self.spec = replace(self.spec, motion=spec.motion, plane=spec.plane)
         self.world = world
-        self._seed = seed
-        self._fresh = True
-        self._now: Array = np.zeros((world.num_envs, spec.feat_dim), np.float32)
+        self._now: Array = world.reset(seed=seed)[1]["feat"]
 
     def reset(self, mask: NDArray[np.bool_] | None = None) -> tuple[Array, dict[str, Any]]:
         options = None if mask is None else {"reset_mask": mask}
-        obs, info = self.world.reset(seed=self._seed if self._fresh else None, options=options)
-        self._fresh = False
+        obs, info = self.world.reset(options=options)
         self._now = info["feat"]
         return obs, {"feat": self._now}
 
@@ -177,7 +176,7 @@ class Rewarded(Tasks):
         before = self._now
         obs, own, terminated, truncated, info = self.world.step(act)
         self._now = info["feat"]
-        rew = self._reward(before, self._now, act, own)
+        rew = np.where(info["unstable"], 0.0, self._reward(before, self._now, act, own))
         reached = self._reached(self._now) & ~truncated
         return obs, rew, terminated | reached, truncated, info
 
@@ -190,9 +189,8 @@ class Rewarded(Tasks):
         return np.zeros(self.num_envs, np.bool_)
 
     def _save(self) -> State:
-        return {"world": self.world.state_dict(), "feat": self._now.copy(), "fresh": self._fresh}
+        return {"world": self.world.state_dict(), "feat": self._now.copy()}
 
     def _load(self, state: State) -> None:
         self.world.load_state_dict(state["world"])
         self._now = np.array(state["feat"])
-        self._fresh = bool(state["fresh"])

@@ -1,0 +1,63 @@
+"""A point must find which corner pays: ProMP's sparse 2-D task (Rothfuss et al. 1810.06784).
+
+The reward of a move is the way it made towards the goal, but only where it ends outside the ball
+|x| + |y| < 0.5 about the origin, and with no other corner nearer than the goal. So near the start
+all corners look alike, and only a learner that visits several before it adapts can tell them
+apart. Facts from the authors' code (point_env_2d_corner), which pays this in its `sparse` setting.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from envs.base import Array
+from envs.tasks.plane import Plane
+
+__all__ = ["PointCorner"]
+
+_CORNERS = np.array([[-2.0, -2.0], [2.0, -2.0], [-2.0, 2.0], [2.0, 2.0]])
+_BLIND = 0.5  # no pay where |x| + |y| is below this, m
+_SCATTER = 0.2  # episodes start within this of the origin on each axis, m
+
+
+class PointCorner(Plane):
+    """Goals are the corners (+-2, +-2) m, moves of up to 0.2 m an axis, starts U(-0.2, 0.2)^2.
+
+    Episodes never terminate. There are four tasks only, drawn each on its own with equal chances,
+    so none are kept for `held_out`: both draws are of the same four.
+    """
+
+    baselines = ("random", "straight")
+
+    def __init__(
+        self,
+        *,
+        num_envs: int,
+        seed: int,
+        episodes: int,
+        episode_steps: int,
+        name: str = "point_corner",
+    ) -> None:
+        super().__init__(
+            name=name,
+            num_envs=num_envs,
+            seed=seed,
+            reach=0.2,
+            episodes=episodes,
+            episode_steps=episode_steps,
+        )
+
+    def sample(self, n: int, rng: np.random.Generator, held_out: bool) -> Array:
+        return _CORNERS[rng.integers(len(_CORNERS), size=n)]
+
+    def _start(self, n: int) -> Array:
+        return self._rng.uniform(-_SCATTER, _SCATTER, (n, 2))
+
+    def _outcome(self, before: Array) -> tuple[Array, Array]:
+        now, goal = self._at, self.tasks
+        was = np.hypot(before[:, 0] - goal[:, 0], before[:, 1] - goal[:, 1])
+        left = np.hypot(now[:, 0] - goal[:, 0], now[:, 1] - goal[:, 1])
+        # The corners mirror each other, so the goal is nearest where no coordinate's sign is wrong
+        nearest = (now * goal >= 0.0).all(1)
+        seen = np.abs(now).sum(1) >= _BLIND
+        return np.where(seen & nearest, was - left, 0.0), self._steady
