@@ -28,6 +28,8 @@ class Group:
 
     package: str
     plugins: str
+    context: frozenset[str] = frozenset()
+    """Arguments that the program gives to this kind alone."""
 
     @property
     def folder(self) -> Path:
@@ -40,13 +42,14 @@ GROUPS = {
     "env": Group("envs", "autotelic.envs"),
     "agent": Group("rl", "autotelic.agents"),
     "tasks": Group("envs.tasks", "autotelic.tasks"),
-    "learner": Group("meta", "autotelic.learners"),
+    "learner": Group(
+        "meta",
+        "autotelic.learners",
+        frozenset("task_dim episodes burn_in horizon total_steps".split()),
+    ),
 }
 
-CONTEXT = frozenset(
-    "world world_spec z_dim device seed generator num_envs render_mode "
-    "task_dim burn_in horizon total_steps".split()
-)
+CONTEXT = frozenset("world world_spec z_dim device seed generator num_envs render_mode".split())
 """Arguments that the program gives, not the config; a constructor takes those it asks for."""
 
 
@@ -91,9 +94,10 @@ def signature(group: str, name: str) -> Signature | None:
     return from_source(ROOT, f"{GROUPS[group].package}.{name}", class_name(path) or "")
 
 
-def hyper_parameters(asked: Signature) -> Signature:
+def hyper_parameters(group: str, asked: Signature) -> Signature:
     """What the config must give: all that the program does not."""
-    return {k: p for k, p in asked.items() if k not in CONTEXT and k != "name"}
+    given = CONTEXT | GROUPS[group].context | {"name"}
+    return {k: p for k, p in asked.items() if k not in given}
 
 
 def check_node(group: str, node: Any) -> dict[str, Any]:
@@ -112,7 +116,7 @@ def build(group: str, node: Mapping[str, Any], **context: Any) -> Any:
 
     A `ValueError` of the constructor (a value out of range) becomes a `UserError`.
     """
-    strange = set(context) - CONTEXT
+    strange = set(context) - CONTEXT - GROUPS[group].context
     if strange:
         raise TypeError(f"not context arguments: {sorted(strange)}; add them to build.CONTEXT")
     if not isinstance(node.get("name"), str):
@@ -162,7 +166,7 @@ def _single(module: Any) -> type[Any]:
 
 
 def _bind(group: str, node: Mapping[str, Any], asked: Signature) -> dict[str, Any]:
-    wanted = hyper_parameters(asked)
+    wanted = hyper_parameters(group, asked)
     name = node["name"]
     for key in node:
         if key != "name" and key not in wanted:

@@ -14,15 +14,16 @@ from logbook.config import CONFIGS
 from logbook.errors import Exit, UserError
 from logbook.signature import Misfit, convert, from_class
 
+STAGE = {"tasks": "metatrain", "learner": "metatrain", "task": "finetune", "strategy": "finetune"}
 CHOICES = [(g, p.stem) for g in GROUPS for p in sorted((CONFIGS / g).glob("*.yaml"))]
 
 
 @pytest.mark.parametrize(("group", "choice"), CHOICES)
 def test_yaml_has_every_hyper_parameter_and_nothing_else(group, choice):
-    node = compose("pretrain", [f"{group}={choice}"]).config[group]
+    node = compose(STAGE.get(group, "pretrain"), [f"{group}={choice}"]).config[group]
     asked = from_class(lookup(group, node["name"]))
-    assert set(node) - {"name"} == set(hyper_parameters(asked))
-    defaults = [p.name for p in hyper_parameters(asked).values() if not p.required]
+    assert set(node) - {"name"} == set(hyper_parameters(group, asked))
+    defaults = [p.name for p in hyper_parameters(group, asked).values() if not p.required]
     assert not defaults, "defaults of hyper-parameters live in yaml only"
     told = signature(group, node["name"])  # from the source: mistakes are told without torch
     assert told is not None and list(told) == list(asked)
@@ -162,6 +163,6 @@ def test_context_is_a_closed_list(made):
 
 def test_no_module_of_ours_can_be_both_built_and_imported_as_a_path():
     for group, known in GROUPS.items():
-        for path in (builder.ROOT / known.package).glob("*.py"):
+        for path in known.folder.glob("*.py"):
             with pytest.raises(UserError):
                 lookup(group, str(Path(known.package, path.stem)))
