@@ -39,6 +39,7 @@ _LIMITS: dict[str, tuple[float, float]] = {
     "burn_in": (0, 1e6),
     "horizon": (1, 1e6),
 }
+_NULLABLE = {"episode_steps"}  # besides the keys whose default is null
 _DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
 _NAME = re.compile(r"[\w.,=+@-]{1,120}")
 
@@ -190,7 +191,7 @@ def _common(where: str, value: Any, default: Any) -> Any:
         return special[where](where, value)
     kinds = {bool: "bool", int: "int", float: "float", str: "str", list: "list"}
     annotation = kinds.get(type(default), "")
-    if default is None:
+    if default is None or where in _NULLABLE:
         annotation = "int | None"
     found = typed(where, value, annotation, default)
     low, high = _LIMITS.get(where, (0 if isinstance(default, int) else -math.inf, math.inf))
