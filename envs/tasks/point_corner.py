@@ -54,10 +54,9 @@ class PointCorner(Plane):
         return self._rng.uniform(-_SCATTER, _SCATTER, (n, 2))
 
     def _outcome(self, before: Array) -> tuple[Array, Array]:
-        now, goal = self._at, self.tasks
-        was = np.hypot(before[:, 0] - goal[:, 0], before[:, 1] - goal[:, 1])
-        left = np.hypot(now[:, 0] - goal[:, 0], now[:, 1] - goal[:, 1])
+        (x, y), (gx, gy), (was_x, was_y) = self._at.T, self.tasks.T, before.T
+        gained = np.hypot(was_x - gx, was_y - gy) - np.hypot(x - gx, y - gy)
         # The corners mirror each other, so the goal is nearest where no coordinate's sign is wrong
-        nearest = (now * goal >= 0.0).all(1)
-        seen = np.abs(now).sum(1) >= _BLIND
-        return np.where(seen & nearest, was - left, 0.0), self._steady
+        nearest = (x * gx >= 0.0) & (y * gy >= 0.0)
+        seen = np.abs(x) + np.abs(y) >= _BLIND
+        return np.where(seen & nearest, gained, 0.0), self._steady
