@@ -53,6 +53,11 @@ class Stack(nn.Module):
             start = stop
         return found
 
+    def grads(self) -> list[Layer]:
+        """`layers` of the parameter's gradient, for `pull` to write to."""
+        assert self.theta.grad is not None
+        return self.layers(self.theta.grad)
+
     def _current(self) -> list[Layer]:
         """`layers` of the parameter, looked up again only when it has moved."""
         theta = self.theta.detach()

@@ -13,6 +13,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
+from rl.adam import Adam
 from rl.nets import mlp
 from rl.normalize import Normalizer
 from rl.policies import Categorical, Choice, Gaussian
@@ -63,7 +64,7 @@ class PPO(nn.Module):
         self.log_std = nn.Parameter(torch.full((world.act_dim,), -0.5))
         self.critic = mlp([width, *hidden, 1], init)
         self.to(device)
-        self._opt = torch.optim.Adam(self.parameters(), lr=lr, eps=1e-5, fused=True)
+        self._opt = Adam(self.parameters(), lr, eps=1e-5)
 
     def _input(self, obs: Tensor, z: Tensor) -> Tensor:
         return torch.cat([self.normalizer(obs.to(self._device)), z.to(self._device)], -1)
@@ -130,7 +131,7 @@ class PPO(nn.Module):
         entropy = (choice.entropy() * share).sum()
         value_loss = ((self.critic(x)[..., 0] - target).square() * share).sum()
         loss = policy_loss - self.entropy * entropy + self.value_coef * value_loss
-        self._opt.zero_grad(set_to_none=True)
+        self._opt.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(self.parameters(), self.max_grad_norm)
         self._opt.step()

@@ -19,6 +19,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from rl.adam import Adam
 from rl.nets import Stack, mlp
 from rl.normalize import Normalizer
 from rl.policies import Atomic, Categorical, SquashedGaussian
@@ -86,12 +87,8 @@ class SAC(nn.Module):
             target_entropy = 0.6 * math.log(width) if world.discrete else -width / 2
         self.target_entropy = target_entropy
         self.to(device)
-        self._flat, grad = _join([self.actor.theta, self.critic.theta, self.log_alpha])
-        self._opt = torch.optim.Adam([self._flat], lr=lr, fused=True)
-        split, stop = self.actor.theta.numel(), len(self._flat) - 1
-        self._actor_grad = self.actor.layers(grad[:split])
-        self._critic_grad = self.critic.layers(grad[split:stop])
-        self._alpha_grad = grad[stop]
+        self._opt = Adam([self.actor.theta, self.critic.theta, self.log_alpha], lr)
+        self._actor_grad, self._critic_grad = self.actor.grads(), self.critic.grads()
         self.replay = Replay(world, z_dim, replay_size, device, seed + 2)
 
     def reseed(self, seed: int) -> None:
@@ -167,7 +164,7 @@ class SAC(nn.Module):
         head = choice.pull(slice(num, None), moved, soft / -num, weight * (alpha / num))
         self.actor.pull([h[:, num:] for h in actor[:-1]], head[None], self._actor_grad)
         if self.automatic:  # the gradient of log_alpha * (entropy - target_entropy)
-            torch.sub(entropy, self.target_entropy, out=self._alpha_grad)
+            torch.sub(entropy, self.target_entropy, out=self.log_alpha.grad)
         self._opt.step()
         self.target.theta.lerp_(self.critic.theta, self.tau)
         return {
@@ -193,14 +190,3 @@ class SAC(nn.Module):
         self._opt.load_state_dict(state["opt"])
         self.replay.load_state_dict(state["replay"])
         self._noise.set_state(state["noise"].cpu())
-
-
-def _join(params: list[nn.Parameter]) -> tuple[Tensor, Tensor]:
-    """Move parameters into one vector, of which they become views; the vector and its gradient."""
-    flat = torch.cat([p.detach().flatten() for p in params])
-    flat.grad = torch.zeros_like(flat)
-    start = 0
-    for p in params:
-        p.data = flat[start : start + p.numel()].view_as(p)
-        start += p.numel()
-    return flat, flat.grad

@@ -12,7 +12,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from rl.adam import Adam
 from rl.types import Batch, Metrics, State
+
+_OPTIMIZERS = (Adam, torch.optim.Optimizer)
 
 
 class Skill(nn.Module):
@@ -45,6 +48,11 @@ class Skill(nn.Module):
         """One step on the method's own networks."""
         return {}
 
+    def learn(self, batch: Batch) -> tuple[Tensor, Metrics]:
+        """`update`, and the reward of the same batch: one pass where both need the same."""
+        metrics = self.update(batch)
+        return self.reward(batch), metrics
+
     def observe(self, rollout: Batch) -> Metrics:
         """See a fresh rollout [T, N]: statistics, curricula."""
         return {}
@@ -53,7 +61,7 @@ class Skill(nn.Module):
         """Everything an exact resume needs: networks, buffers, optimisers, generator."""
         state = {"nets": dict(super().state_dict()), "generator": self.generator.get_state()}
         for name, value in vars(self).items():
-            if isinstance(value, torch.optim.Optimizer):
+            if isinstance(value, _OPTIMIZERS):
                 state[name] = value.state_dict()
         return state
 
@@ -62,5 +70,5 @@ class Skill(nn.Module):
         super().load_state_dict(state["nets"])
         self.generator.set_state(state["generator"].cpu())
         for name, value in vars(self).items():
-            if isinstance(value, torch.optim.Optimizer):
+            if isinstance(value, _OPTIMIZERS):
                 value.load_state_dict(state[name])

@@ -7,6 +7,8 @@ Gaussian, not a mixture of four; and the discriminator's view can be chosen. Of 
 reward is soon exhausted by motionless poses, so a view may be a weighted sum,
     r = sum_v w_v (log q_v(z|view_v) - log p(z)),
 in which a first view states what should differ at the coarsest and later ones come in afterwards.
+While learning, a batch is rewarded by the discriminators as they were before its own step on them:
+one pass serves both, and nobody is praised for a lesson just taught.
 """
 
 from __future__ import annotations
@@ -18,7 +20,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rl.nets import mlp
+from rl.adam import Adam
+from rl.nets import Layer, mlp
 from rl.normalize import Normalizer
 from rl.types import Batch, Metrics, WorldSpec
 from skills.base import Skill
@@ -43,11 +46,22 @@ class Discriminator(nn.Module):
         if self.normalizer is not None:
             self.normalizer.observe(self._view(rollout.next_obs, rollout.next_feat))
 
-    def forward(self, batch: Batch) -> Tensor:
+    def _trace(self, batch: Batch) -> list[Tensor]:
         x = self._view(batch.next_obs, batch.next_feat)
         if self.normalizer is not None:
             x = self.normalizer(x)
-        return F.log_softmax(self.net(x), -1)
+        return self.net.trace(x.reshape(1, -1, x.shape[-1]))
+
+    def forward(self, batch: Batch) -> Tensor:
+        return F.log_softmax(self._trace(batch)[-1], -1).view(batch.z.shape)
+
+    def learn(self, batch: Batch, into: list[Layer]) -> Tensor:
+        """What it thinks now; the gradient of -mean log q(z) is written to the layers `into`."""
+        trace = self._trace(batch)
+        log_q = F.log_softmax(trace[-1], -1)
+        error = (log_q.exp() - batch.z.reshape(log_q.shape)) / log_q.shape[1]
+        self.net.pull(trace, error, into)
+        return log_q.view(batch.z.shape)
 
 
 class DIAYN(Skill):
@@ -89,7 +103,8 @@ class DIAYN(Skill):
             self._each.append(Discriminator(one, sizes, normalize_steps, self.generator))
         self.views = nn.ModuleList(self._each)
         self.to(device)
-        self._opt = torch.optim.Adam(self.views.parameters(), lr=lr, fused=True)
+        self._opt = Adam(self.views.parameters(), lr)
+        self._grads = [view.net.grads() for view in self._each]
 
     def sample_z(self, n: int) -> Tensor:
         """Uniformly, [n, K] one-hot."""
@@ -118,18 +133,23 @@ class DIAYN(Skill):
 
     def update(self, batch: Batch) -> Metrics:
         """One step of maximum likelihood on every view's discriminator."""
-        own = batch.z.argmax(-1).flatten()
-        losses, metrics = [], {}
-        for i, view in enumerate(self._each):
-            log_q = view(batch).flatten(0, -2)
-            losses.append(F.nll_loss(log_q, own))
+        return self.learn(batch)[1]
+
+    @torch.no_grad()
+    def learn(self, batch: Batch) -> tuple[Tensor, Metrics]:
+        """`update`, and the reward as it was before."""
+        total, metrics = torch.zeros_like(batch.rew), {}
+        own = batch.z.argmax(-1)
+        for i, weight in enumerate(self.weights()):
+            log_q = self._each[i].learn(batch, self._grads[i])
+            nats = (log_q * batch.z).sum(-1) + self._log_k
+            if weight:
+                total += weight * nats
             tag = "" if len(self._each) == 1 else f"_view{i + 1}"
-            metrics[f"discriminator_acc{tag}"] = (log_q.detach().argmax(-1) == own).float().mean()
-            metrics[f"mi_lower_bound{tag}"] = self._log_k - losses[-1].detach()
-        self._opt.zero_grad(set_to_none=True)
-        torch.stack(losses).sum().backward()
+            metrics[f"discriminator_acc{tag}"] = (log_q.argmax(-1) == own).float().mean()
+            metrics[f"mi_lower_bound{tag}"] = nats.mean()
         self._opt.step()
-        return metrics
+        return total, metrics
 
     def observe(self, rollout: Batch) -> Metrics:
         """Count the steps and grow the statistics of the views."""

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from rl.adam import Adam
 from rl.nets import mlp
 from rl.types import Batch, Metrics, WorldSpec
 from skills.base import Skill
@@ -60,8 +61,8 @@ class METRA(Skill):
         self.phi = mlp([self._view.width, *hidden, dim], self.generator)
         self.log_lam = nn.Parameter(torch.tensor(math.log(lam)))
         self.to(device)
-        self._opt = torch.optim.Adam(self.phi.parameters(), lr=lr, fused=True)
-        self._lam_opt = torch.optim.Adam([self.log_lam], lr=lam_lr, fused=True)
+        self._opt = Adam(self.phi.parameters(), lr)
+        self._lam_opt = Adam([self.log_lam], lam_lr)
 
     def sample_z(self, n: int) -> Tensor:
         """Uniform over the corners, or over the sphere, [n, dim]."""
@@ -106,11 +107,11 @@ class METRA(Skill):
         margin = (1 - length).clamp(max=self._slack)
         lam = self.log_lam.detach().exp()
         loss = -(progress + lam * margin).mean()
-        self._opt.zero_grad(set_to_none=True)
+        self._opt.zero_grad()
         loss.backward()
         self._opt.step()
         lam_loss = self.log_lam * margin.detach().mean()
-        self._lam_opt.zero_grad(set_to_none=True)
+        self._lam_opt.zero_grad()
         lam_loss.backward()
         self._lam_opt.step()
         return {

@@ -11,6 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from rl.adam import Adam
 from rl.nets import mlp
 from rl.normalize import Normalizer
 from rl.types import Batch, Metrics, WorldSpec
@@ -43,7 +44,7 @@ class RND(Skill):
         self.predictor = mlp(sizes, self.generator)
         self.spread = Normalizer(1, steps=10**12)  # of the error, never frozen: novelty wears off
         self.to(device)
-        self._opt = torch.optim.Adam(self.predictor.parameters(), lr=lr, fused=True)
+        self._opt = Adam(self.predictor.parameters(), lr)
 
     def _error(self, batch: Batch) -> Tensor:
         x = self.normalizer(self._view(batch.next_obs, batch.next_feat)).clamp(-5, 5)
@@ -58,7 +59,7 @@ class RND(Skill):
         """Train the predictor on what was visited."""
         error = self._error(batch)
         loss = error.mean()
-        self._opt.zero_grad(set_to_none=True)
+        self._opt.zero_grad()
         loss.backward()
         self._opt.step()
         self.spread.observe(error.detach()[..., None])

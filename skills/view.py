@@ -53,9 +53,12 @@ class View:
 
     def __call__(self, obs: Tensor, feat: Tensor) -> Tensor:
         """[..., O] and [..., F] to [..., width]."""
-        seen = feat[..., self._feats]
+        parts = []
+        if self._feats:
+            parts.append(feat[..., self._feats])
         if self._obs:
-            seen = torch.cat([seen, obs if self._all_obs else obs[..., self._obs]], -1)
+            parts.append(obs if self._all_obs else obs[..., self._obs])
+        seen = parts[0] if len(parts) == 1 else torch.cat(parts, -1)
         return seen if self._scale is None else torch.tanh(seen / self._scale)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from test_rl_nets import plain
 
 from logbook.build import build
 from rl.types import Batch, WorldSpec
@@ -79,6 +80,20 @@ def test_the_law_of_skills(name):
 
 
 @pytest.mark.parametrize("name", SKILLS)
+def test_learning_is_updating_and_says_the_reward(name):
+    one, two = make(name), make(name)
+    for i in range(3):
+        b = batch(one.sample_z(12), generator=torch.Generator().manual_seed(i))
+        metrics = one.update(b)
+        reward, others = two.learn(b)
+        assert reward.shape == (12,) and not reward.requires_grad
+        assert metrics.keys() == others.keys()
+        assert all(torch.equal(metrics[k], others[k]) for k in metrics)
+    for p, q in zip(one.parameters(), two.parameters(), strict=True):
+        assert torch.equal(p, q)
+
+
+@pytest.mark.parametrize("name", SKILLS)
 def test_a_saved_skill_goes_on_bit_for_bit(name):
     """Optimisers, statistics and the generator are all in the state."""
     one, two = make(name, seed=1), make(name, seed=2)
@@ -129,6 +144,36 @@ def test_diayn_rewards_nats_over_chance():
     one, two = (torch.log_softmax(x, 0) for x in logits)
     joint = torch.log_softmax(one + 0.5 * two, 0)
     torch.testing.assert_close(skill.log_q(b)[0], joint)
+
+
+def test_diayn_follows_the_gradient_of_its_likelihood_and_rewards_what_it_knew():
+    """The hand-written step against autograd, on two views of different widths."""
+    skill = make("diayn", num_skills=4, view="tanh(motion/0.3) + 0.5*obs", ramp=[0.0, 100.0])
+    for i in range(20):
+        g = torch.Generator().manual_seed(i)
+        skill.observe(batch(skill.sample_z(32), generator=g))
+        skill.update(batch(skill.sample_z(32), generator=g))
+    flat = batch(skill.sample_z(40))
+    grid = flat.map(lambda x: x.reshape(5, 8, *x.shape[1:]))
+    losses, bounds = [], []
+    thetas = [view.net.theta.detach().clone().requires_grad_() for view in skill.views]
+    for view, theta in zip(skill.views, thetas, strict=True):
+        x = view._view(flat.next_obs, flat.next_feat)
+        x = x if view.normalizer is None else view.normalizer(x)
+        log_q = torch.log_softmax(plain(view.net, theta, x)[0], -1)
+        losses.append(torch.nn.functional.nll_loss(log_q, flat.z.argmax(-1)))
+        bounds.append(math.log(4) - losses[-1].item())
+    sum(losses).backward()
+    before = skill.reward(grid)
+    reward, metrics = skill.learn(grid)
+    for view, theta in zip(skill.views, thetas, strict=True):
+        assert theta.grad.abs().max() > 1e-3
+        torch.testing.assert_close(view.net.theta.grad, theta.grad, rtol=1e-4, atol=1e-6)
+        assert not torch.equal(view.net.theta, theta)
+    assert reward.shape == (5, 8) and torch.equal(reward, before)
+    assert not torch.equal(skill.reward(grid), before)
+    got = [metrics[f"mi_lower_bound_view{i}"].item() for i in (1, 2)]
+    assert got == pytest.approx(bounds, abs=1e-5)
 
 
 def test_diayn_sees_the_successor_and_learns_who_made_it():

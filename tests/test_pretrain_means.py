@@ -1,0 +1,53 @@
+"""The means between two rows of a log."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+
+from pretrain.loop import Means
+
+
+def test_every_name_has_the_mean_of_its_own_values() -> None:
+    means = Means()
+    means.add("skill", {})
+    assert not means
+    for k in range(4):
+        means.add("train", {"loss": torch.tensor(float(k)), "rate": 0.1})
+    means.add("train", {"loss": torch.tensor(10.0, requires_grad=True)})  # now without the rate
+    means.add("skill", {"loss": torch.tensor(7)})
+    assert means
+    row = means.take()
+    assert row == {
+        "train/loss": 16 / 5,
+        "train/rate": pytest.approx(0.1, abs=1e-12),
+        "skill/loss": 7,
+    }
+    assert not means and means.take() == {}
+
+
+def test_a_value_may_be_changed_after_it_was_counted() -> None:
+    means, value = Means(), torch.tensor(1.0)
+    for _ in range(2):
+        means.add("a", {"b": value})
+        value.add_(5)
+    assert means.take() == {"a/b": 3.5}
+
+
+def test_saved_sums_stand_still_and_go_on_exactly() -> None:
+    means, other = Means(), Means()
+    values = torch.rand(9, generator=torch.Generator().manual_seed(0))
+    for v in values[:5]:
+        means.add("a", {"b": v, "c": v * v})
+    saved = means.state_dict()
+    kept = copy.deepcopy(saved)
+    for v in values[5:]:
+        means.add("a", {"b": v, "c": v * v})
+    assert all(torch.equal(saved["sums"][k], v) for k, v in kept["sums"].items())
+    other.load_state_dict(saved)
+    for v in values[5:]:
+        other.add("a", {"b": v, "c": v * v})
+    row = means.take()
+    assert row == other.take() and row["a/b"] == pytest.approx(values.double().mean().item())
