@@ -117,7 +117,8 @@ def test_tabular_baselines(policy: str, want: float, slack: float) -> None:
 def test_the_optimum_earns_what_its_plan_promises() -> None:
     made = family("tabular_mdp", 500)
     drawn = made.sample(500, np.random.default_rng(7), held_out=True)
-    promise = plan(*made.unpack(drawn), made.episode_steps)[1][:, 0]
+    means, transitions = made.unpack(drawn)
+    promise = plan(means, transitions, made.episode_steps)[1][:, 0]
     rounds = live(made, known("optimal_mdp", made, 8), drawn, horizon=10, explore=True)
     surplus = returns_by_episode(rounds, 10).mean(0).numpy() - promise
     close(surplus.mean(), 0.0, surplus.std() / 500**0.5)
