@@ -41,7 +41,7 @@ GROUPS = {
     "skill": Group("skills", "autotelic.skills"),
     "env": Group("envs", "autotelic.envs"),
     "agent": Group("rl", "autotelic.agents"),
-    "tasks": Group("envs.tasks", "autotelic.tasks"),
+    "tasks": Group("envs.tasks", "autotelic.tasks", frozenset({"source"})),
     "learner": Group(
         "meta",
         "autotelic.learners",

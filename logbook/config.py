@@ -186,7 +186,11 @@ def _common(where: str, value: Any, default: Any) -> Any:
             raise UserError(f"{where}={value}: want keys below it, such as {where}.KEY=VALUE")
         _same_keys(where, value, list(default))
         return {k: _common(f"{where}.{k}", value[k], default[k]) for k in default}
-    special: dict[str, Callable[[str, Any], Any]] = {"device": _device, "name": _name}
+    special: dict[str, Callable[[str, Any], Any]] = {
+        "device": _device,
+        "name": _name,
+        "from": _folder,
+    }
     if where in special:
         return special[where](where, value)
     kinds = {bool: "bool", int: "int", float: "float", str: "str", list: "list"}
@@ -215,6 +219,10 @@ def _device(where: str, value: Any) -> str:
         meant = nearest(str(value), ["auto", "cpu", "cuda"]) or "auto"
         raise UserError(f"{where}={value}: want auto, cpu, cuda or cuda:N; try {where}={meant}")
     return value
+
+
+def _folder(where: str, value: Any) -> str | None:
+    return None if value is None else str(typed(where, value, "str"))
 
 
 def _name(where: str, value: Any) -> str:

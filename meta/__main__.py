@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, NoReturn
 
-from logbook.build import build
+from logbook.build import build, signature
 from logbook.cli import command
 
 
@@ -16,7 +16,10 @@ def main() -> NoReturn:
 
 def _metatrain(config: dict[str, Any], run_dir: Path, overrides: tuple[str, ...]) -> None:
     # A family that cannot be built is told now: loading torch takes longer than building one.
-    build("tasks", config["tasks"], num_envs=1, seed=0)
+    if config["from"] is None and "source" not in (
+        signature("tasks", config["tasks"]["name"]) or {}
+    ):
+        build("tasks", config["tasks"], num_envs=1, seed=0)
     from meta.stage import metatrain_stage
 
     metatrain_stage(config, run_dir, overrides)

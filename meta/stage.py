@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,15 @@ import numpy as np
 
 from envs.tasks.base import Tasks
 from logbook import checkpoint, progress
-from logbook.build import build
+from logbook.build import build, lookup
 from logbook.device import device_of
 from logbook.errors import Exit, UserError
+from logbook.heritage import runs_of
 from logbook.run import Run
 from logbook.seeds import seed_for
 from meta.evaluate import Array, FamilyFactory, Scores, baselines, held_out, score
 from meta.loop import MetaTraining
+from meta.proposals import Proposer, proposer
 from meta.report import write_report
 from meta.taskset import save_tasks
 from meta.trial import MetaLearner
@@ -28,12 +31,35 @@ Config = Mapping[str, Any]
 
 def family_factory(config: Config) -> FamilyFactory:
     """Builds the config's task family, as often and as wide as wanted."""
+    source = source_of(config)
+    context = {} if source is None else {"source": source}
 
     def make(num_envs: int, seed: int) -> Tasks:
-        family: Tasks = build("tasks", config["tasks"], num_envs=num_envs, seed=seed)
+        family: Tasks = build("tasks", config["tasks"], num_envs=num_envs, seed=seed, **context)
         return family
 
     return make
+
+
+@lru_cache(maxsize=4)
+def _proposer(source: str, kind: str, seed: int, share: float) -> Proposer:
+    return proposer(Path(source), kind, seed, share)
+
+
+def source_of(config: Config) -> Proposer | None:
+    """Who proposes the tasks, if the family is not a hand-made one."""
+    kind = getattr(lookup("tasks", config["tasks"]["name"]), "kind", None)
+    if kind is None:
+        return None
+    if config["from"] is None:
+        runs = runs_of("pretrain")
+        there = f" (there are {', '.join(runs[:4])})" if runs else "; make one with pretrain first"
+        raise UserError(
+            f"tasks={config['tasks']['name']}: want from=RUN, a pretrain run whose skills propose "
+            f"the tasks{there}"
+        )
+    share = float(config["tasks"].get("share", 0.5))
+    return _proposer(str(config["from"]), kind, seed_for(int(config["seed"]), "proposals"), share)
 
 
 def learner_of(config: Config, family: Tasks) -> MetaLearner:
@@ -93,6 +119,9 @@ def metatrain_stage(config: dict[str, Any], run_dir: Path, overrides: tuple[str,
         )
         run.stop_at_once()
         summary, scores, tasks = examine(config, training.learner)
+        source = source_of(config)
+        if source is not None:
+            source.save(run.folder / "proposals")
         save_tasks(run.folder / "held_out", config["tasks"], tasks, "held out")
         about = facts_of(config, run.folder, training.step)
         write_report(run.folder, summary, scores, about)

@@ -1,0 +1,79 @@
+"""Tasks proposed by a frozen judge of transitions: the world is its own, so are the rewards."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from envs.base import Array
+from envs.tasks.base import Rewarded
+
+
+class Source(Protocol):
+    """Who proposes (meta/proposals.py fills it)."""
+
+    count: int
+
+    def make_world(self, *, num_envs: int, **settings: Any) -> Any: ...
+
+    def reward(
+        self, task: Array, obs: Array, feat: Array, next_obs: Array, next_feat: Array, act: Array
+    ) -> Array: ...
+
+
+class Proposed(Rewarded):
+    """K tasks, all of them for training: what is held out is the family one transfers to.
+
+    A task is the number of a proposal. The learner sees the world's observations and the reward,
+    never which task it is.
+    """
+
+    task_names = ("proposal",)
+    task_units = ("",)
+    baselines = ("random",)
+
+    kind: str
+    """What the source is asked for: skills, random or mixture."""
+
+    def __init__(
+        self,
+        *,
+        num_envs: int,
+        seed: int,
+        source: Source,
+        episodes: int,
+        episode_steps: int,
+        threads: int,
+        name: str,
+    ) -> None:
+        world = source.make_world(
+            num_envs=num_envs, max_episode_steps=episode_steps, threads=threads
+        )
+        super().__init__(world, name=name, seed=seed, episodes=episodes)
+        self.source = source
+        self._obs: Array = np.zeros((num_envs, self.spec.obs_dim), np.float32)
+        self._numbers: NDArray[np.int64] = np.zeros(num_envs, np.int64)
+
+    def sample(self, n: int, rng: np.random.Generator, held_out: bool) -> Array:
+        return rng.integers(self.source.count, size=(n, 1)).astype(np.float64)
+
+    def _enter(self) -> None:
+        numbers = self.tasks[:, 0].astype(np.int64)
+        if numbers.min() < 0 or numbers.max() >= self.source.count:
+            raise ValueError(
+                f"{self.name}: tasks 0 to {self.source.count - 1} are proposed, not {numbers.max()}"
+            )
+        self._numbers = numbers
+
+    def reset(self, mask: NDArray[np.bool_] | None = None) -> tuple[Array, dict[str, Any]]:
+        self._obs, info = super().reset(mask)
+        return self._obs, info
+
+    def step(self, act: Array) -> tuple[Array, Array, Array, Array, dict[str, Any]]:
+        before, feat = self._obs, self._now
+        next_obs, _, terminated, truncated, info = self.world.step(act)
+        self._obs, self._now = next_obs, info["feat"]
+        rew = self.source.reward(self._numbers, before, feat, next_obs, info["feat"], act)
+        return next_obs, rew, terminated, truncated, info

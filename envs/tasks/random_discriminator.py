@@ -1,0 +1,34 @@
+"""Tasks of untrained discriminators: the control of those that skills propose (UML-Random)."""
+
+from __future__ import annotations
+
+from envs.tasks.proposed import Proposed, Source
+
+__all__ = ["RandomDiscriminator"]
+
+
+class RandomDiscriminator(Proposed):
+    """See `Proposed`; `episode_steps` is the length of an episode in the run's world."""
+
+    kind = "random"
+
+    def __init__(
+        self,
+        *,
+        num_envs: int,
+        seed: int,
+        source: Source,
+        episodes: int,
+        episode_steps: int,
+        threads: int,
+        name: str = "random_discriminator",
+    ) -> None:
+        super().__init__(
+            num_envs=num_envs,
+            seed=seed,
+            source=source,
+            episodes=episodes,
+            episode_steps=episode_steps,
+            threads=threads,
+            name=name,
+        )
