@@ -134,6 +134,12 @@ class Gaussian:
     def entropy(self) -> Tensor:
         return (self.log_std + 0.5 + _LOG_SQRT_2PI).sum(-1)
 
+    def kl(self, other: Gaussian) -> Tensor:
+        """KL(self || other) [...] in nats."""
+        ratio = self.log_std - other.log_std
+        apart = (self.mean - other.mean) * (-other.log_std).exp()
+        return (0.5 * ((2 * ratio).exp() + apart.square() - 1) - ratio).sum(-1)
+
 
 class Categorical:
     """One of A actions, one-hot [..., A]; head [..., A] holds the logits."""
@@ -157,6 +163,10 @@ class Categorical:
 
     def entropy(self) -> Tensor:
         return -(self.log_p.exp() * self.log_p).sum(-1)
+
+    def kl(self, other: Categorical) -> Tensor:
+        """KL(self || other) [...] in nats."""
+        return (self.log_p.exp() * (self.log_p - other.log_p)).sum(-1)
 
     def atoms(self, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
         num = self.log_p.shape[-1]

@@ -1,0 +1,229 @@
+"""What learners by gradient steps share: a start from which every task is a few steps away.
+
+A round of a trial is one episode in `width` worlds of each task, and `adapt` is one step on it
+(meta/inner.py), the same in training and afterwards, where trials may be longer. Where a family
+says which act it asks for, losses are squared errors and the start moves by Adam, as in the MAML
+paper's regression; elsewhere they are policy gradients, and how the start moves is the method's.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from meta.evidence import Evidence, gather
+from meta.inner import Chain, Loss, Regression, Slope, Surrogate, choice
+from meta.trial import Last
+from rl.tangents import Rows
+from rl.types import Batch, Metrics, State, WorldSpec
+
+_GROUP = 2**18  # activations of a layer that are worked on at once: more fall out of the cache
+
+Rounds = list[list[Loss]]  # losses at the start, after one step, after two, ...
+
+
+@dataclass(frozen=True)
+class Adapted:
+    """The memory: where each of n tasks has got to."""
+
+    params: Tensor  # [n, P]
+    steps: int
+    told: Tensor | None  # [n, D], for oracles
+
+
+def surrogate(e: Evidence) -> Surrogate:
+    """The policy gradient loss of a round."""
+    return Surrogate(e.obs, e.weight, e.act, e.log_prob, e.advantage)
+
+
+class GradientLearner:
+    """Base class; a method says how its start learns from what rewards say (`_reinforce`).
+
+    The objective is the sum over rounds burn_in to horizon - 1, each made by the params that the
+    rounds before it led to. Steps are taken at `inner_lr` as long as training takes them (the first
+    in any case), later ones at `later` times that. The published code halves the rate there.
+    """
+
+    told = False
+    chain: ClassVar[type[Chain]] = Chain
+
+    def __init__(
+        self,
+        *,
+        world: WorldSpec,
+        task_dim: int,
+        burn_in: int | None,
+        horizon: int | None,
+        device: torch.device,
+        seed: int,
+        meta_batch: int,
+        width: int,
+        inner_lr: float,
+        inner_steps: int,
+        later: float,
+        hidden: list[int],
+        std: float,
+        gamma: float,
+        lam: float,
+        lr: float,
+    ) -> None:
+        counts = {"meta_batch": (meta_batch, 1), "width": (width, 1)}
+        counts["inner_steps"] = (inner_steps, 0)
+        for key, (value, least) in counts.items():
+            if value < least:
+                raise ValueError(f"learner.{key}={value} must be at least {least}")
+        if std <= 0:
+            raise ValueError(f"learner.std={std} must be above 0")
+        self.meta_batch, self.width = meta_batch, width
+        self.horizon = inner_steps + 1 if horizon is None else horizon
+        self.burn_in = self.horizon - 1 if burn_in is None else burn_in
+        if not 0 <= self.burn_in <= self.horizon or self.horizon < 1:
+            raise ValueError(
+                f"burn_in={self.burn_in} of horizon={self.horizon}: the objective counts episodes "
+                "burn_in to horizon - 1 of a trial, so burn_in must lie between 0 and horizon"
+            )
+        self.inner_lr, self.later = inner_lr, later
+        self.gamma, self.lam = gamma, lam
+        self._device = device
+        width_in = world.obs_dim + (task_dim if self.told else 0)
+        tail = 0 if world.discrete else world.act_dim
+        self.net = Rows([width_in, *hidden, world.act_dim], tail)
+        init = torch.Generator().manual_seed(seed)
+        self._noise = torch.Generator(device).manual_seed(seed + 1)
+        self.theta = self.net.fresh(init, math.log(std)).to(device)
+        self._adam = torch.optim.Adam([self.theta], lr=lr)
+
+    def rounds(self, horizon: int) -> Sequence[int]:
+        """Every episode is followed by a step."""
+        return [1] * horizon
+
+    def rate(self, step: int) -> float:
+        """How far step number `step` of a trial goes along the gradient."""
+        trained = max(1, self.horizon - 1)
+        return self.inner_lr if step < trained else self.inner_lr * self.later
+
+    def reseed(self, seed: int) -> None:
+        """Draw from another stream from now on."""
+        self._noise.manual_seed(seed)
+
+    def begin(self, n: int, told: Tensor | None) -> Adapted:
+        """The start, for n tasks."""
+        told = None if told is None else told.to(self._device)
+        return Adapted(self.theta.expand(n, -1), 0, told)
+
+    @torch.no_grad()
+    def act(
+        self, obs: Tensor, last: Last, memory: Adapted, explore: bool
+    ) -> tuple[Tensor, dict[str, Tensor], Adapted]:
+        """Actions [N, A], unsquashed (the world's box clips them), with their log-probability."""
+        n = len(memory.params)
+        x = obs.to(self._device).unflatten(0, (n, -1))
+        if memory.told is not None:
+            x = torch.cat([x, memory.told[:, None].expand(-1, x.shape[1], -1)], -1)
+        said = choice(self.net.trace(memory.params, x)[-1], self.net.tail(memory.params))
+        act = said.sample(self._noise) if explore else said.mode()
+        return act.flatten(0, 1), {"log_prob": said.log_prob(act).flatten()}, memory
+
+    def adapt(self, memory: Adapted, rollout: Batch) -> Adapted:
+        """One step on a round [T, N], in every task at once."""
+        rate, params = self.rate(memory.steps), memory.params
+        if rate:
+            loss = self._loss(self._gather(rollout, len(params)))
+            params = params - rate * Slope(self.net, params, loss).grad
+        return Adapted(params, memory.steps + 1, memory.told)
+
+    @torch.no_grad()
+    def update(self, trials: Sequence[Batch]) -> Metrics:
+        """Move the start, by what the rounds of a trial [T, N] show."""
+        n = trials[0].rew.shape[1] // self.width
+        evidence = self._used([self._gather(rollout, n) for rollout in trials])
+        if evidence[0].target.shape[-1] > 0:
+            outer = self._counted([self._loss(e) for e in evidence])
+            return self._descend([self._loss(e) for e in evidence[:-1]], outer)
+        return self._reinforce(evidence)
+
+    def _reinforce(self, evidence: list[Evidence]) -> Metrics:
+        """Learn from rewards: the evidence of every round, the last of which none steps on."""
+        raise NotImplementedError
+
+    def _used(self, evidence: list[Evidence]) -> list[Evidence]:
+        """The rounds that training makes use of."""
+        return evidence
+
+    def _loss(self, e: Evidence) -> Loss:
+        """What a step in a task lowers, and what is to be low after it."""
+        if e.target.shape[-1] > 0:
+            return Regression(e.obs, e.weight, e.target)
+        return surrogate(e)
+
+    def counts(self, k: int) -> bool:
+        """Whether the objective counts round k of those used."""
+        return k >= self.burn_in
+
+    def _counted(self, losses: Sequence[Loss]) -> Rounds:
+        """The losses of the rounds that count."""
+        return [[loss] if self.counts(k) else [] for k, loss in enumerate(losses)]
+
+    def _descend(self, inner: Sequence[Loss], outer: Rounds) -> Metrics:
+        """One step of Adam on losses after adaptation."""
+        loss, self.theta.grad = self._gradient(inner, outer)
+        self._adam.step()
+        return {"loss": loss, "gradient": self.theta.grad.norm()}
+
+    def _gradient(self, inner: Sequence[Loss], outer: Rounds) -> tuple[Tensor, Tensor]:
+        """The mean over tasks of the sum of the outer losses, and its gradient [P]."""
+        total, grad = torch.zeros_like(self.theta[0]), torch.zeros_like(self.theta)
+        for ids in self._groups(inner, outer):
+            chain = self._follow(self.theta, inner, ids)
+            grads: list[Tensor | None] = []
+            for params, losses in zip(chain.params, outer, strict=True):
+                slopes = [Slope(self.net, params, loss.part(ids)) for loss in losses]
+                total += sum(slope.values.sum() for slope in slopes)
+                grads.append(sum((s.grad for s in slopes[1:]), slopes[0].grad) if slopes else None)
+            grad += chain.pull(grads)
+        n = self._tasks(inner, outer)
+        return total / n, grad / n
+
+    def _follow(self, theta: Tensor, inner: Sequence[Loss], ids: slice) -> Chain:
+        """What some of the tasks made of a start theta."""
+        losses = [loss.part(ids) for loss in inner]
+        n = ids.stop - ids.start
+        return self.chain(self.net, theta, n, losses, [self.rate(k) for k in range(len(losses))])
+
+    def _groups(self, inner: Sequence[Loss], outer: Rounds) -> Iterator[slice]:
+        """Tasks to be worked on at once."""
+        every = [*inner, *(loss for losses in outer for loss in losses)]
+        if not every:
+            return
+        n, samples = every[0].weight.shape
+        size = max(1, _GROUP // (samples * max(self.net.sizes)))
+        for start in range(0, n, size):
+            yield slice(start, min(n, start + size))
+
+    def _tasks(self, inner: Sequence[Loss], outer: Rounds) -> int:
+        every = [*inner, *(loss for losses in outer for loss in losses)]
+        return len(every[0].weight) if every else 1
+
+    def _gather(self, rollout: Batch, n: int) -> Evidence:
+        rollout = rollout.map(lambda x: x.to(self._device))
+        obs = torch.cat([rollout.obs, rollout.z], -1) if self.told else rollout.obs
+        return gather(rollout, obs, n, self.gamma, self.lam)
+
+    def state_dict(self) -> State:
+        """The start, the optimiser, the generator."""
+        return {
+            "theta": self.theta,
+            "adam": self._adam.state_dict(),
+            "noise": self._noise.get_state(),
+        }
+
+    def load_state_dict(self, state: State) -> None:
+        """Undo `state_dict`."""
+        self.theta.copy_(state["theta"])
+        self._adam.load_state_dict(state["adam"])
+        self._noise.set_state(state["noise"].cpu())

@@ -1,0 +1,158 @@
+"""MAML: a start from which one gradient step on a new task goes far.
+
+Finn, Abbeel & Levine 2017 (arXiv 1703.03400, eq. 1, algorithm 3): theta is to lower
+sum_i L_i(theta - alpha grad L_i(theta)), by TRPO on the policies after adaptation. Differences from
+the authors' code: inner losses are likelihood ratios (meta/inner.py), so the second-order term is
+not that of log pi * A; products with the Hessian of the divergence are exact instead of finite
+differences; and those of the adapted policy, where its own gradient is zero, are Gauss-Newton.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from meta.evidence import Evidence
+from meta.gradient import GradientLearner, Rounds
+from meta.inner import Divergence, Loss, Slope, values
+from rl.trpo import trust_region_step
+from rl.types import Metrics, WorldSpec
+
+__all__ = ["MAML"]
+
+
+class MAML(GradientLearner):
+    """Second order, trust region: the adapted policies move by `max_kl` nats an update."""
+
+    def __init__(
+        self,
+        *,
+        world: WorldSpec,
+        task_dim: int,
+        burn_in: int | None,
+        horizon: int | None,
+        device: torch.device,
+        seed: int,
+        meta_batch: int,
+        width: int,
+        inner_lr: float,
+        inner_steps: int,
+        later: float,
+        hidden: list[int],
+        std: float,
+        gamma: float,
+        lam: float,
+        lr: float,
+        max_kl: float,
+        cg_steps: int,
+        damping: float,
+        backtracks: int,
+    ) -> None:
+        super().__init__(
+            world=world,
+            task_dim=task_dim,
+            burn_in=burn_in,
+            horizon=horizon,
+            device=device,
+            seed=seed,
+            meta_batch=meta_batch,
+            width=width,
+            inner_lr=inner_lr,
+            inner_steps=inner_steps,
+            later=later,
+            hidden=hidden,
+            std=std,
+            gamma=gamma,
+            lam=lam,
+            lr=lr,
+        )
+        for key, value in {"cg_steps": cg_steps, "backtracks": backtracks}.items():
+            if value < 1:
+                raise ValueError(f"learner.{key}={value} must be at least 1")
+        if max_kl <= 0:
+            raise ValueError(f"learner.max_kl={max_kl} must be above 0")
+        self.max_kl, self.cg_steps = max_kl, cg_steps
+        self.damping, self.backtracks = damping, backtracks
+
+    def _outer(self, evidence: list[Evidence]) -> Rounds:
+        """What is to be low at the start and after every step."""
+        return self._counted([self._loss(e) for e in evidence])
+
+    def _reinforce(self, evidence: list[Evidence]) -> Metrics:
+        inner = [self._loss(e) for e in evidence[:-1]]
+        outer = self._outer(evidence)
+        loss, gradient = self._gradient(inner, outer)
+        region = _Region(self, inner, outer, evidence)
+        step = trust_region_step(
+            self.theta,
+            gradient,
+            region.product,
+            region.evaluate,
+            loss=loss,
+            max_kl=self.max_kl,
+            cg_steps=self.cg_steps,
+            damping=self.damping,
+            backtracks=self.backtracks,
+        )
+        self.theta.copy_(step.theta)
+        return {
+            "loss": loss,
+            "gain": loss - step.loss,
+            "kl": step.kl,
+            "kept": float(step.kept),
+            "gradient": gradient.norm(),
+        }
+
+
+class _Region:
+    """How far the adapted policies are from those that made the evidence, as theta moves."""
+
+    def __init__(
+        self, learner: MAML, inner: Sequence[Loss], outer: Rounds, evidence: list[Evidence]
+    ) -> None:
+        self._learner, self._inner, self._outer = learner, inner, outer
+        self._groups = list(learner._groups(inner, outer))
+        self._n = learner._tasks(inner, outer)
+        net = learner.net
+        counted = [k for k in range(len(evidence)) if learner.counts(k)]
+        self._chains, self._far = [], []
+        for ids in self._groups:
+            chain = learner._follow(learner.theta, inner, ids)
+            far: list[Divergence | None] = [None] * len(evidence)
+            for k in counted:
+                params, e = chain.params[k], evidence[k]
+                obs, scale = e.obs[ids], torch.full_like(e.rew[ids], 1 / len(counted))
+                head = net.trace(params, obs)[-1]
+                far[k] = Divergence(obs, e.weight[ids], head, net.tail(params), scale)
+            self._chains.append(chain)
+            self._far.append(far)
+        self._slopes = [
+            [None if d is None else Slope(net, p, d) for p, d in zip(c.params, far, strict=True)]
+            for c, far in zip(self._chains, self._far, strict=True)
+        ]
+
+    def product(self, v: Tensor) -> Tensor:
+        """The Hessian of the divergence at the old theta, times v [P]."""
+        total = torch.zeros_like(v)
+        for chain, slopes in zip(self._chains, self._slopes, strict=True):
+            moves = chain.push(v)
+            pairs = zip(slopes, moves, strict=True)
+            total += chain.pull([None if s is None else s.gauss_newton(m) for s, m in pairs])
+        return total / self._n
+
+    def evaluate(self, theta: Tensor) -> tuple[Tensor, Tensor]:
+        """The outer loss and the divergence at another theta."""
+        learner = self._learner
+        loss, kl = torch.zeros_like(theta[0]), torch.zeros_like(theta[0])
+        for ids, far in zip(self._groups, self._far, strict=True):
+            chain = learner._follow(theta, self._inner, ids)
+            for params, losses, d in zip(chain.params, self._outer, far, strict=True):
+                parts = [part.part(ids) for part in losses]
+                both: list[Loss] = parts if d is None else [*parts, d]
+                if both:
+                    found = values(learner.net, params, both)
+                    loss += sum(x.sum() for x in found[: len(parts)])
+                    kl += sum(x.sum() for x in found[len(parts) :])
+        return loss / self._n, kl / self._n

@@ -1,0 +1,238 @@
+"""Learners by gradient steps: their gradients against finite differences and naive loops."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from torch import Tensor
+
+from meta.evidence import Evidence, gather
+from meta.fomaml import FOMAML
+from meta.gradient import GradientLearner
+from meta.inner import Chain, Divergence, Regression, Slope, Surrogate
+from meta.maml import MAML, _Region
+from meta.promp import ProMP
+from meta.trial import Last, live, returns_by_episode
+from rl.policies import Categorical, Gaussian
+from rl.tangents import Rows
+from rl.types import Batch, WorldSpec
+from tests.test_house import ROOT
+
+LEARNERS = ["maml", "fomaml", "emaml", "promp", "pretrained", "scratch", "oracle"]
+A, O, N, B = 2, 3, 3, 14  # noqa: E741
+
+
+def build(name: str, **over: Any) -> Any:
+    from logbook.build import build as make
+
+    node = yaml.safe_load((ROOT / f"configs/learner/{name}.yaml").read_text("utf-8"))
+    context = {"burn_in": None, "horizon": None, "seed": 3, "task_dim": 2}
+    discrete = over.pop("discrete", False)
+    context |= {key: over.pop(key) for key in list(over) if key in context}
+    world = WorldSpec("toy", O, A, discrete, (), ())
+    return make("learner", {**node, **over}, world=world, device=torch.device("cpu"), **context)
+
+
+def evidence(discrete: bool, seed: int, n: int = N) -> Evidence:
+    """Made-up samples, some of them invalid."""
+    g = torch.Generator().manual_seed(seed)
+
+    def draw(*shape: int) -> Tensor:
+        return torch.randn(shape, generator=g, dtype=torch.float64)
+
+    weight = (torch.rand(n, B, generator=g) < 0.8).double()
+    act = torch.eye(A).double()[draw(n, B, A).argmax(-1)] if discrete else draw(n, B, A)
+    return Evidence(
+        obs=draw(n, B, O),
+        act=act,
+        weight=weight / weight.sum(1, keepdim=True),
+        rew=draw(n),
+        log_prob=-1.5 + 0.3 * draw(n, B),
+        advantage=draw(n, B),
+        target=torch.zeros(n, B, 0, dtype=torch.float64),
+    )
+
+
+def small(cls: str, discrete: bool, **over: Any) -> Any:
+    """A learner of a tiny net in float64, whose start is nothing special."""
+    learner = build(cls, discrete=discrete, hidden=[5, 4], inner_lr=0.3, **over)
+    g = torch.Generator().manual_seed(1)
+    learner.theta = 0.5 * torch.randn(learner.net.size, generator=g, dtype=torch.float64)
+    return learner
+
+
+class Naive:
+    """The same things by the book: one task after the other, autograd, no sharing of code."""
+
+    def __init__(self, learner: GradientLearner, discrete: bool) -> None:
+        self.sizes, self.discrete = [O, 5, 4, A], discrete
+
+    def choice(self, theta: Tensor, obs: Tensor) -> Categorical | Gaussian:
+        start = 0
+        for i, (a, b) in enumerate(zip(self.sizes[:-1], self.sizes[1:], strict=True)):
+            weight = theta[start : start + a * b].reshape(a, b)
+            bias = theta[start + a * b : start + a * b + b]
+            start += a * b + b
+            obs = obs @ weight + bias
+            if i < 2:
+                obs = torch.where(obs > 0, obs, torch.zeros_like(obs))
+        return Categorical(obs) if self.discrete else Gaussian(obs, theta[start:])
+
+    def ratio(self, theta: Tensor, e: Evidence, i: int) -> Tensor:
+        return (self.choice(theta, e.obs[i]).log_prob(e.act[i]) - e.log_prob[i]).exp()
+
+    def adapt(self, theta: Tensor, e: Evidence, i: int, rate: float) -> Tensor:
+        gain = (e.weight[i] * self.ratio(theta, e, i) * e.advantage[i]).sum()
+        (grad,) = torch.autograd.grad(gain, theta, create_graph=True)
+        return theta + rate * grad
+
+    def kl(self, old: Tensor, new: Tensor, e: Evidence, i: int) -> Tensor:
+        p, q = self.choice(old, e.obs[i]), self.choice(new, e.obs[i])
+        if isinstance(p, Categorical):
+            assert isinstance(q, Categorical)
+            each = (p.log_p.exp() * (p.log_p - q.log_p)).sum(-1)
+        else:
+            assert isinstance(q, Gaussian)
+            a = torch.distributions.Normal(p.mean, p.log_std.exp())
+            b = torch.distributions.Normal(q.mean, q.log_std.exp())
+            each = torch.distributions.kl_divergence(a, b).sum(-1)
+        return (e.weight[i] * each).sum()
+
+
+def parts(learner: Any, found: list[Evidence]) -> tuple[list[Any], list[list[Any]]]:
+    inner = [learner._loss(e) for e in found[:-1]]
+    return inner, learner._counted([learner._loss(e) for e in found])
+
+
+@pytest.mark.parametrize("discrete", [False, True])
+@pytest.mark.parametrize(("steps", "burn_in"), [(1, None), (2, None), (2, 0)])
+def test_meta_gradient_is_that_of_finite_differences(
+    discrete: bool, steps: int, burn_in: int | None
+) -> None:
+    learner = small("maml", discrete, inner_steps=steps, burn_in=burn_in)
+    found = [evidence(discrete, k) for k in range(steps + 1)]
+    inner, outer = parts(learner, found)
+    value, grad = learner._gradient(inner, outer)
+    theta, near = learner.theta.clone(), torch.zeros_like(grad)
+    for p in range(len(theta)):
+        ends = []
+        for sign in (1, -1):
+            learner.theta = theta.clone()
+            learner.theta[p] += sign * 1e-6
+            ends.append(learner._gradient(inner, outer)[0])
+        near[p] = (ends[0] - ends[1]) / 2e-6
+    assert grad.norm() > 0.01
+    assert torch.allclose(grad, near, atol=1e-7, rtol=1e-5)
+
+    naive = Naive(learner, discrete)
+    want = 0.0
+    for i in range(N):
+        now = theta.clone().requires_grad_()
+        for k, e in enumerate(found):
+            if k >= learner.burn_in:
+                want -= float((e.weight[i] * naive.ratio(now, e, i) * e.advantage[i]).sum())
+            if k < steps:
+                now = naive.adapt(now, e, i, 0.3)
+    assert float(value) == pytest.approx(want / N, rel=1e-9)
+
+
+@pytest.mark.parametrize("discrete", [False, True])
+def test_promp_is_the_formula(discrete: bool) -> None:
+    learner = small("promp", discrete, kl_coef=0.2, clip=0.3)
+    found = [evidence(discrete, k) for k in range(2)]
+    old = learner.theta.clone()
+    outer = learner._counted([learner._clipped(e) for e in found])
+    outer[0] += learner._near(found)
+    learner.theta = old + 0.05 * torch.randn(
+        len(old), generator=torch.Generator().manual_seed(2), dtype=torch.float64
+    )  # as after a few steps on the same batch
+    value, grad = learner._gradient([learner._loss(found[0])], outer)
+
+    naive, theta = Naive(learner, discrete), learner.theta.clone().requires_grad_()
+    total = torch.zeros((), dtype=torch.float64)
+    for i in range(N):
+        e = found[1]
+        ratio = naive.ratio(naive.adapt(theta, found[0], i, 0.3), e, i)
+        clipped = ratio.clamp(0.7, 1.3)
+        gain = (e.weight[i] * torch.minimum(ratio * e.advantage[i], clipped * e.advantage[i])).sum()
+        total = total + (gain - 0.2 * naive.kl(old, theta, found[0], i)) / N
+        assert (ratio != clipped).any()
+    total.backward()
+    assert theta.grad is not None
+    assert float(value) == pytest.approx(-float(total), rel=1e-9)
+    assert torch.allclose(grad, -theta.grad, atol=1e-12, rtol=1e-9)
+
+
+@pytest.mark.parametrize("discrete", [False, True])
+def test_trust_region_products_are_those_of_the_hessian(discrete: bool) -> None:
+    learner = small("maml", discrete)
+    found = [evidence(discrete, k) for k in range(2)]
+    region = _Region(learner, *parts(learner, found), found)
+    naive = Naive(learner, discrete)
+    old = [
+        naive.adapt(learner.theta.clone().requires_grad_(), found[0], i, 0.3).detach()
+        for i in range(N)
+    ]
+
+    def divergence(theta: Tensor) -> Tensor:
+        total = torch.zeros((), dtype=torch.float64)
+        for i in range(N):
+            total = total + naive.kl(old[i], naive.adapt(theta, found[0], i, 0.3), found[1], i)
+        return total / N
+
+    hessian = torch.autograd.functional.hessian(divergence, learner.theta.clone())
+    got = torch.stack([region.product(v) for v in torch.eye(len(hessian)).double()], 1)
+    assert hessian.abs().max() > 0.01
+    assert torch.allclose(got, hessian, atol=1e-9, rtol=1e-6)
+
+
+def test_first_order_lacks_exactly_the_second() -> None:
+    found = [evidence(False, k) for k in range(2)]
+    full, straight = small("maml", False), small("fomaml", False)
+    assert isinstance(straight, FOMAML)
+    grad = full._gradient(*parts(full, found))[1]
+    first = straight._gradient(*parts(straight, found))[1]
+
+    slope = Slope(full.net, full.theta.expand(N, -1), full._loss(found[0]))
+    adapted = full.theta - 0.3 * slope.grad
+    u = Slope(full.net, adapted, full._loss(found[1])).grad
+    assert torch.allclose(first, u.mean(0))
+    naive = Naive(full, False)
+    for i in range(N):  # the Hessian of one task's inner loss, by autograd
+
+        def inner(theta: Tensor, i: int = i) -> Tensor:
+            e = found[0]
+            return -(e.weight[i] * naive.ratio(theta, e, i) * e.advantage[i]).sum()
+
+        hessian = torch.autograd.functional.hessian(inner, full.theta.clone())
+        grad = grad + 0.3 * hessian @ u[i] / N
+    assert torch.allclose(grad, first, atol=1e-12)
+
+
+def test_steps_of_all_tasks_at_once_are_those_of_each() -> None:
+    learner = small("maml", False)
+    found = evidence(False, 0)
+    loss = learner._loss(found)
+    theta = learner.theta + 0.1 * torch.arange(N)[:, None]
+    chain = Slope(learner.net, theta, loss).grad
+    naive = Naive(learner, False)
+    for i in range(N):
+        want = naive.adapt(theta[i].clone().requires_grad_(), found, i, 1.0).detach()
+        assert torch.allclose(theta[i] - chain[i], want, atol=1e-12)
+    head = torch.zeros(N, B, A).double()
+    mse = Regression(loss.obs, loss.weight, head + 3.0)
+    assert torch.allclose(mse(head, head[:, :1]), torch.full((N,), 9.0).double())
+
+
+def test_groups_of_tasks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    learner = small("maml", False)
+    found = [evidence(False, k) for k in range(2)]
+    whole = learner._gradient(*parts(learner, found))
+    monkeypatch.setattr("meta.gradient._GROUP", 2 * B * 5)
+    assert len(list(learner._groups(*parts(learner, found)))) == 2
+    split = learner._gradient(*parts(learner, found))
+    assert all(torch.allclose(a, b) for a, b in zip(whole, split, strict=True))
