@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from envs.base import Array
 from envs.tasks.base import Rewarded
+from rl.types import State
 
 
 class Source(Protocol):
@@ -77,3 +78,10 @@ class Proposed(Rewarded):
         self._obs, self._now = next_obs, info["feat"]
         rew = self.source.reward(self._numbers, before, feat, next_obs, info["feat"], act)
         return next_obs, rew, terminated, truncated, info
+
+    def _save(self) -> State:
+        return super()._save() | {"obs": self._obs.copy()}
+
+    def _load(self, state: State) -> None:
+        super()._load(state)
+        self._obs = np.array(state["obs"])
