@@ -107,7 +107,7 @@ def test_a_plan_worked_by_hand() -> None:
 
 @pytest.mark.parametrize(
     ("policy", "want", "slack"),
-    [("random", 100.1, 0.0), ("psrl", 134.2, 0.8), ("optimal_mdp", 217.0, 0.5)],
+    [("random", 100.1, 0.0), ("psrl", 134.2, 0.8), ("optimal_mdp", 218.06, 0.15)],
 )
 def test_tabular_baselines(policy: str, want: float, slack: float) -> None:
     found, error = total(trials("tabular_mdp", policy, 400))
