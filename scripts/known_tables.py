@@ -1,7 +1,7 @@
 """Bandit policies with known answers against Table 1 of RL² (arXiv 1611.02779) and exact optima.
 
-    .venv/bin/python scripts/known_tables.py           # 10 and 100 pulls; minutes
-    .venv/bin/python scripts/known_tables.py --long    # and 500; a quarter of an hour
+    .venv/bin/python scripts/known_tables.py           # 10 and 100 pulls; a minute
+    .venv/bin/python scripts/known_tables.py --long    # and 500; four minutes
     .venv/bin/python scripts/known_tables.py --table   # only print what was kept
 
 Prints a Markdown table and keeps the numbers in docs/results/known_bandits.json. A published cell
