@@ -15,10 +15,11 @@ from logbook.run import Run
 from logbook.seeds import seed_for
 from pretrain.atlas import make_atlas
 from pretrain.evaluate import Numbers, evaluate
-from pretrain.loop import Diverged, Training, train
+from pretrain.loop import Training
 from pretrain.report import write_report
 from rl.collect import Collector
 from rl.matmul import choose_matmul
+from rl.train import drive
 from skills.base import Skill
 
 Config = Mapping[str, Any]
@@ -69,35 +70,21 @@ def pretrain_stage(config: dict[str, Any], run_dir: Path, overrides: tuple[str, 
             training.load_state_dict(start[1])
         else:
             run.save(0, training.state_dict())
-        while not _train(training, run, config):
-            pass
-        run.stop_at_once()
-        summary = look(run.folder, config, training)
-        write_report(run.folder, summary, about(config, run.folder, training.step))
-        run.finish(summary)
-        progress.say(f"look at the skills: {run.folder / 'index.html'}")
-
-
-def _train(training: Training, run: Run, config: Config) -> bool:
-    """Train to the end, or to the next rollback; True when all steps are done."""
-    try:
-        done = train(
+        drive(
             training,
             run,
+            lambda times: seed_for(int(config["seed"]), f"rollback {times}"),
             steps=int(config["steps"]),
             log_every=int(config["log_every"]),
             checkpoint_every=int(config["checkpoint_every"]),
             early_look=lambda: _early_look(run, config, training),
             early_look_at=int(config["atlas"]["early"]),
         )
-    except Diverged as reason:
-        _, state, times = run.roll_back(str(reason))
-        training.load_state_dict(state)
-        training.reseed(seed_for(int(config["seed"]), f"rollback {times}"))
-        return False
-    if not done:
-        raise run.stopped()
-    return True
+        run.stop_at_once()
+        summary = look(run.folder, config, training)
+        write_report(run.folder, summary, about(config, run.folder, training.step))
+        run.finish(summary)
+        progress.say(f"look at the skills: {run.folder / 'index.html'}")
 
 
 def _early_look(run: Run, config: Config, training: Training) -> None:

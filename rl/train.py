@@ -31,25 +31,36 @@ class Means:
     """Running means of named tensors; nothing is read from the device until `take`."""
 
     def __init__(self) -> None:
-        self._sums: dict[str, Tensor] = {}
+        self._sums: dict[str, Tensor] = {}  # [n] for n metrics that come together, by their names
         self._counts: dict[str, int] = {}
 
     def add(self, prefix: str, metrics: Metrics) -> None:
         """Count one value of each metric."""
-        for name, value in metrics.items():
-            key = f"{prefix}/{name}"
-            value = torch.as_tensor(value, dtype=torch.float64)
-            self._sums[key] = self._sums[key] + value if key in self._sums else value
-            self._counts[key] = self._counts.get(key, 0) + 1
+        if not metrics:
+            return
+        key = ",".join(f"{prefix}/{name}" for name in metrics)
+        device = next((v.device for v in metrics.values() if isinstance(v, Tensor)), None)
+        values = [
+            v if isinstance(v, Tensor) else torch.tensor(v, dtype=torch.float64, device=device)
+            for v in metrics.values()
+        ]
+        total = torch.stack(values).detach().double()
+        self._sums[key] = total.add_(self._sums[key]) if key in self._sums else total
+        self._counts[key] = self._counts.get(key, 0) + 1
 
     def __bool__(self) -> bool:
         return bool(self._sums)
 
     def take(self) -> dict[str, float]:
         """The means since the last call, as numbers."""
-        row = {key: float(total) / self._counts[key] for key, total in self._sums.items()}
+        sums: dict[str, float] = {}
+        counts: dict[str, int] = {}
+        for key, totals in self._sums.items():
+            for name, total in zip(key.split(","), totals.tolist(), strict=True):
+                sums[name] = sums.get(name, 0.0) + total
+                counts[name] = counts.get(name, 0) + self._counts[key]
         self._sums, self._counts = {}, {}
-        return row
+        return {name: total / counts[name] for name, total in sums.items()}
 
     def state_dict(self) -> State:
         return {"sums": dict(self._sums), "counts": dict(self._counts)}

@@ -14,9 +14,9 @@ from logbook import checkpoint, metrics
 from logbook.compose import compose
 from logbook.errors import UserError
 from logbook.run import Run
-from pretrain.loop import train
 from pretrain.resume import resume
 from pretrain.stage import assemble
+from rl.train import train
 
 ROOT = Path(__file__).parent.parent
 SMALL = {

@@ -7,7 +7,7 @@ import copy
 import pytest
 import torch
 
-from pretrain.loop import Means
+from rl.train import Means
 
 
 def test_every_name_has_the_mean_of_its_own_values() -> None:
