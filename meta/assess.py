@@ -72,7 +72,7 @@ def assess(
         config["tasks"], tasks = load_tasks(replay)
     else:
         tasks = None
-    for place in (save, to):
+    for place in (save, to.parent if to else None):
         if place is not None:
             writable(place)
     from meta.stage import examine, family_factory, restore

@@ -143,7 +143,8 @@ def examine(
     horizon = config["evaluate"]["horizon"]
     if horizon is None:
         by_gradient = len(learner.rounds(2)) == 2
-        horizon = max(4, learner.horizon) if by_gradient else learner.horizon
+        own = config["horizon"] or make(1, seed).episodes
+        horizon = max(4, learner.horizon) if by_gradient else own
     learner.reseed(seed)
     scores = {"learner": score(make, learner, tasks, horizon=horizon, seed=seed)}
     if config["evaluate"]["baselines"]:
@@ -151,14 +152,14 @@ def examine(
         untrained.reseed(seed)
         scores["untrained"] = score(make, untrained, tasks, horizon=horizon, seed=seed)
         scores |= baselines(make, tasks, horizon=horizon, seed=seed)
-    own = scores["learner"].numbers()
+    numbers = scores["learner"].numbers()
     others = {k: v.numbers() for k, v in scores.items() if k != "learner"}
     meta = {
         "learner": config["learner"]["name"],
         "tasks": config["tasks"]["name"],
         "burn_in": learner.burn_in,
         "horizon": learner.horizon,
-        **own,
+        **numbers,
         "tasks_held_out": len(tasks),
         "baselines": others,
     }
