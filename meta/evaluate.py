@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from envs.tasks.base import Tasks
 from meta.known import known
@@ -28,6 +30,8 @@ class Scores:
     """What one policy earned: `returns` [H, n] for n tasks, and a few trials to look at."""
 
     returns: Array
+    steps: Array  # [H, n]: how long the episodes were
+    marks: dict[str, float]  # what else the family says of trials
     trials: list[Batch]
 
     def numbers(self) -> dict[str, Any]:
@@ -39,6 +43,8 @@ class Scores:
             "returns_by_shot_95": half,
             "returns_total": float(total.mean()),
             "returns_total_95": _half(total),
+            "steps_by_shot": [float(m) for m in self.steps.mean(1)],
+            "marks": {k: v for k, v in self.marks.items() if math.isfinite(v)},
         }
 
 
@@ -54,16 +60,36 @@ def score(make: FamilyFactory, policy: Policy, tasks: Array, *, horizon: int, se
     """
     at_once = max(1, min(len(tasks), MOST_WORLDS // policy.width))
     returns: list[Array] = []
+    steps: list[Array] = []
+    marks: dict[str, float] = {}
     shown: list[Batch] = []
     for first in range(0, len(tasks), at_once):
         some = tasks[first : first + at_once]
         family = make(len(some) * policy.width, seed + first)
         rounds = live(family, policy, some, horizon=horizon, explore=True)
         each = returns_by_episode(rounds, horizon)
-        returns.append(each.view(horizon, len(some), policy.width).mean(-1).numpy())
+        returns.append(_of_tasks(each, len(some)))
+        steps.append(_of_tasks(lengths(rounds, horizon), len(some)))
+        if policy.width == 1:
+            act, feat = (torch.cat([getattr(r, k) for r in rounds]) for k in ("act", "next_feat"))
+            for key, value in family.marks(act.numpy(), feat.numpy()).items():
+                marks[key] = marks.get(key, 0.0) + value * len(some) / len(tasks)
         if not shown:
             shown = [r.map(lambda x: x[:, : SHOWN * policy.width]) for r in rounds]
-    return Scores(np.concatenate(returns, 1).astype(np.float64), shown)
+    return Scores(np.concatenate(returns, 1), np.concatenate(steps, 1), marks, shown)
+
+
+def lengths(rounds: Sequence[Batch], horizon: int) -> Tensor:
+    """How many steps every episode of every world took, [H, N]."""
+    total = torch.zeros(horizon, rounds[0].rew.shape[1])
+    for rollout in rounds:
+        total.scatter_add_(0, rollout.extras["episode"], rollout.extras["valid"].float())
+    return total
+
+
+def _of_tasks(each: Tensor, n: int) -> Array:
+    """[H, N] worlds as means [H, n] over the worlds of a task."""
+    return each.view(len(each), n, -1).mean(-1).numpy().astype(np.float64)
 
 
 def held_out(make: FamilyFactory, n: int, seed: int) -> Array:

@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from envs.tasks.two_step import stays
 from meta.trial import Last, Memory
 from rl.types import Batch
 
@@ -171,24 +172,8 @@ class BayesFilter(Known):
 
 
 def interaction(rounds: Sequence[Batch]) -> dict[str, float]:
-    """How often the first action of a two-step trial is chosen again, by what it led to.
-
-    Four stay probabilities, and `interaction`: rewarded common - rewarded rare - unrewarded common
-    + unrewarded rare, 0 for a learner that only repeats what was rewarded, up to 2 for one that
-    knows what leads where. Not a number where a kind of outcome never came.
-    """
-    # Every episode has two steps, so all worlds end theirs together.
-    feat = torch.cat([rollout.next_feat[1::2] for rollout in rounds]).numpy()
-    action, common, rewarded = np.moveaxis(feat, -1, 0) > 0.5
-    stay = action[1:] == action[:-1]
-    found = {}
-    for reward, paid in (("rewarded", rewarded), ("unrewarded", ~rewarded)):
-        for way, led in (("common", common), ("rare", ~common)):
-            kind = (paid & led)[:-1]
-            found[f"{reward}_{way}"] = float(stay[kind].mean()) if kind.any() else float("nan")
-    signs = (1, -1, -1, 1)
-    found["interaction"] = sum(s * p for s, p in zip(signs, found.values(), strict=True))
-    return found
+    """The stay probabilities of a two-step trial and their interaction (envs/tasks/two_step.py)."""
+    return stays(torch.cat([rollout.next_feat for rollout in rounds]).numpy())
 
 
 @dataclass(frozen=True)

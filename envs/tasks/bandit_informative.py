@@ -50,5 +50,10 @@ class BanditInformative(Arms):
         means[:, -1] = HINT * target - self.cost
         return means
 
+    def marks(self, act: Array, next_feat: Array) -> dict[str, float]:
+        """Regret, and the share of trials that begin with the informative arm."""
+        asked = float((act[0].argmax(-1) == PRIZES).mean())
+        return {**super().marks(act, next_feat), "first_informative": asked}
+
     def _pay(self, mean: Array) -> Array:
         return mean

@@ -115,6 +115,13 @@ class Tasks:
         self.enter(np.array(state["tasks"]))
         self._load(state["world"])
 
+    def marks(self, act: Array, next_feat: Array) -> dict[str, float]:
+        """What else tells how trials went, as means over worlds; `act` [T, N, A], feat [T, N, F].
+
+        Of families whose worlds live through whole trials step by step together.
+        """
+        return {}
+
     # The hooks. All chance comes from self._rng, in whole arrays.
 
     def _enter(self) -> None:

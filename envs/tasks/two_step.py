@@ -114,3 +114,27 @@ class TwoStep(Tasks):
         self._good = np.array(state["good"])
         self._seen = np.array(state["seen"])
         self._now = np.array(state["feat"])
+
+    def marks(self, act: Array, next_feat: Array) -> dict[str, float]:
+        """See `stays`."""
+        return stays(next_feat)
+
+
+def stays(next_feat: Array) -> dict[str, float]:
+    """How often the first action of a trial is chosen again, by what it led to; feat [T, N, 3].
+
+    Four stay probabilities, and `interaction`: rewarded common - rewarded rare - unrewarded common
+    + unrewarded rare, 0 for a learner that only repeats what was rewarded, up to 2 for one that
+    knows what leads where. Not a number where a kind of outcome never came.
+    """
+    # Every episode has two steps, so all worlds end theirs together.
+    action, common, rewarded = np.moveaxis(next_feat[1::2], -1, 0) > 0.5
+    stay = action[1:] == action[:-1]
+    found = {}
+    for reward, paid in (("rewarded", rewarded), ("unrewarded", ~rewarded)):
+        for way, led in (("common", common), ("rare", ~common)):
+            kind = (paid & led)[:-1]
+            found[f"{reward}_{way}"] = float(stay[kind].mean()) if kind.any() else float("nan")
+    signs = (1, -1, -1, 1)
+    found["interaction"] = sum(s * p for s, p in zip(signs, found.values(), strict=True))
+    return found
