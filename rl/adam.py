@@ -22,7 +22,7 @@ class Adam:
     """
 
     def __init__(self, params: Iterable[nn.Parameter], lr: float, eps: float = 1e-8) -> None:
-        self._lr, self._eps = lr, eps
+        self.lr, self._eps = lr, eps
         params = list(params)
         self.flat = torch.cat([p.detach().flatten() for p in params])
         self.grad = torch.zeros_like(self.flat)
@@ -50,7 +50,7 @@ class Adam:
             [self._square],
             [],
             [self._count],
-            lr=self._lr,
+            lr=self.lr,
             beta1=0.9,
             beta2=0.999,
             weight_decay=0.0,

@@ -10,16 +10,17 @@ class Normalizer(nn.Module):
     """Maps [..., D] to zero mean and unit spread, clipped to +-10.
 
     Statistics grow until `steps` vectors were seen and then stay: a replayed transition keeps its
-    meaning, and skills that wander off do not squeeze the rest together.
+    meaning, and skills that wander off do not squeeze the rest together. `floor` is added to the
+    variance: with 1, large numbers are made small and one-hots are left in peace.
     """
 
     mean: Tensor
     var: Tensor
     count: Tensor
 
-    def __init__(self, width: int, steps: int) -> None:
+    def __init__(self, width: int, steps: int, floor: float = 1e-6) -> None:
         super().__init__()
-        self.steps = steps
+        self.steps, self.floor = steps, floor
         self.register_buffer("mean", torch.zeros(width))
         self.register_buffer("var", torch.ones(width))
         self.register_buffer("count", torch.zeros((), dtype=torch.int64))
@@ -48,7 +49,7 @@ class Normalizer(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Normalised [..., D]."""
         if self._scale is None:
-            self._scale = (self.var + 1e-6).rsqrt()
+            self._scale = (self.var + self.floor).rsqrt()
             self._shift = -self.mean * self._scale
         return torch.addcmul(self._shift, x, self._scale).clamp_(-10, 10)
 

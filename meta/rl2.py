@@ -1,0 +1,263 @@
+"""RL²: a learner that is the memory of a recurrent policy.
+
+Duan et al. 2016, arXiv 1611.02779; Wang et al. 2016, arXiv 1611.05763. The cell sees obs, and the
+act, reward and done before it; its state lasts through all episodes of a trial and starts anew with
+the next task. Learning is ordinary: PPO on whole trials, so that what is maximised is
+E[sum over the trial of gamma^t r_t], of episodes `burn_in` to `horizon`. Advantages run across the
+ends of episodes and stop at that of the trial.
+Differences from the papers: PPO in place of TRPO or A3C; the baseline is a perceptron on what the
+cell remembers, the time, and, as it is needed in training alone, the task.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from meta.trial import Last, counted
+from rl.adam import Adam
+from rl.nets import mlp
+from rl.normalize import Normalizer
+from rl.policies import Categorical, Choice, Gaussian
+from rl.recurrent import GRU, LSTM, Cell
+from rl.returns import gae
+from rl.types import Batch, Metrics, State, WorldSpec
+
+__all__ = ["RL2"]
+
+CELLS: dict[str, type[Cell]] = {"gru": GRU, "lstm": LSTM}
+
+
+class RL2(nn.Module):
+    """One recurrent policy for a family: `epochs` passes over a trial in `minibatches` slices.
+
+    `entropy` and `lr` go linearly to `entropy_end` and `lr_end` over `total_steps`. Without
+    `see_reward` the cell is shown zeros for rewards, and can do no better than guess.
+    """
+
+    told = False
+    width = 1
+
+    def __init__(
+        self,
+        *,
+        world: WorldSpec,
+        task_dim: int,
+        episodes: int,
+        burn_in: int | None,
+        horizon: int | None,
+        device: torch.device,
+        seed: int,
+        total_steps: int,
+        cell: Literal["gru", "lstm"],
+        hidden: int,
+        value_hidden: list[int],
+        meta_batch: int,
+        epochs: int,
+        minibatches: int,
+        lr: float,
+        lr_end: float,
+        gamma: float,
+        lam: float,
+        clip: float,
+        entropy: float,
+        entropy_end: float,
+        value_coef: float,
+        max_grad_norm: float,
+        see_reward: bool,
+        normalize_steps: int,
+    ) -> None:
+        super().__init__()
+        counts = {"meta_batch": meta_batch, "epochs": epochs, "minibatches": minibatches}
+        for key, value in counts.items():
+            if value < 1:
+                raise ValueError(f"learner.{key}={value} must be at least 1")
+        self.burn_in = 0 if burn_in is None else burn_in
+        self.horizon = episodes if horizon is None else horizon
+        if self.horizon < 1 or self.burn_in < 0:
+            raise ValueError(
+                f"burn_in={burn_in}, horizon={horizon}: want 0 <= burn_in, 1 <= horizon"
+            )
+        if self.burn_in > self.horizon:
+            raise ValueError(
+                f"burn_in={self.burn_in} is beyond horizon={self.horizon}: "
+                "no episode of a trial would count"
+            )
+        self.meta_batch, self.epochs, self.minibatches = meta_batch, epochs, minibatches
+        self.gamma, self.lam, self.clip = gamma, lam, clip
+        self.entropy, self.lr = (entropy, entropy_end), (lr, lr_end)
+        self.value_coef, self.max_grad_norm = value_coef, max_grad_norm
+        self.see_reward = see_reward
+        self._world, self._device, self._total = world, device, total_steps
+        self._steps = 0
+        init = torch.Generator().manual_seed(seed)
+        self._noise = torch.Generator(device).manual_seed(seed + 1)
+        self._order = torch.Generator().manual_seed(seed + 2)
+        # Large numbers are made small, small ones stay: a one-hot or a constant is left in peace.
+        self.obs_normalizer = Normalizer(world.obs_dim, normalize_steps, floor=1.0)
+        self.rew_normalizer = Normalizer(1, normalize_steps, floor=0.01)
+        self.cell = CELLS[cell](world.obs_dim + world.act_dim + 2, hidden, init)
+        self.actor = mlp([hidden, world.act_dim], init, 0.1)
+        self.log_std = nn.Parameter(torch.full((world.act_dim,), -0.5))
+        self.task_normalizer = Normalizer(task_dim, normalize_steps)
+        self.critic = mlp([hidden + task_dim + 1, *value_hidden, 1], init, 0.1)
+        self.unit: Tensor
+        self.register_buffer("unit", torch.ones(()))  # of what the critic says
+        self.to(device)
+        self._opt = Adam(self.parameters(), lr, eps=1e-5)
+
+    def rounds(self, horizon: int) -> Sequence[int]:
+        return [horizon]
+
+    def reseed(self, seed: int) -> None:
+        """Draw noise and minibatches from other streams from now on."""
+        self._noise.manual_seed(seed)
+        self._order.manual_seed(seed + 1)
+
+    def begin(self, n: int, told: Tensor | None) -> Tensor:
+        return self.cell.start(n)
+
+    def adapt(self, memory: Tensor, rollout: Batch) -> Tensor:
+        return memory
+
+    @torch.no_grad()
+    def act(
+        self, obs: Tensor, last: Last, memory: Tensor, explore: bool
+    ) -> tuple[Tensor, dict[str, Tensor], Tensor]:
+        x = self._input(obs, last.act, last.rew, last.done)
+        memory = self.cell.step(x, memory)
+        choice = self._choice(memory[:, : self.cell.width])
+        if not explore:
+            return choice.mode(), {}, memory
+        act = choice.sample(self._noise)
+        return act, {"log_prob": choice.log_prob(act).cpu()}, memory
+
+    def _input(self, obs: Tensor, act: Tensor, rew: Tensor, done: Tensor) -> Tensor:
+        """What the cell is shown [..., I] of the moment and of the step before it."""
+        to = self._device
+        rew = rew if self.see_reward else torch.zeros_like(rew)
+        seen = self.obs_normalizer(obs.to(to)), self.rew_normalizer(rew[..., None].to(to))
+        return torch.cat([*seen, act.to(to).clamp(-1, 1), done[..., None].to(to)], -1)
+
+    def _choice(self, out: Tensor) -> Choice:
+        head = self.actor(out)
+        return Categorical(head) if self._world.discrete else Gaussian(head, self.log_std)
+
+    def update(self, trials: Sequence[Batch]) -> Metrics:
+        (trial,) = trials
+        trial = trial.map(lambda x: x.to(self._device))
+        done = (trial.terminated | trial.truncated).to(trial.rew.dtype)
+        x = self._input(trial.obs, *(_before(y) for y in (trial.act, trial.rew, done)))
+        time = torch.linspace(0, 1, len(x), device=self._device)[:, None, None]
+        valid = trial.extras["valid"]
+        counts = valid & counted(trial, self.burn_in)
+        after = torch.cat([valid[1:], torch.zeros_like(valid[:1])])
+        parts = {
+            "x": x,
+            "told": torch.cat([self.task_normalizer(trial.z), time.expand(*done.shape, 1)], -1),
+            "act": trial.act,
+            "log_prob": trial.extras["log_prob"],
+            "rew": torch.where(counts, trial.rew, 0.0),
+            "learn": _ahead(counts) & valid,  # with nothing to come, nothing can be learned
+            "end": ~_ahead(after),
+            "cut": ~after,
+        }
+        self._measure(parts)
+        done_share = min(1.0, self._steps / max(1, self._total))
+        lr, entropy = (a + done_share * (b - a) for a, b in (self.lr, self.entropy))
+        self._opt.lr = lr
+        metrics: dict[str, Tensor] = {}
+        for _ in range(self.epochs):
+            order = torch.randperm(x.shape[1], generator=self._order).to(self._device)
+            for ids in order.chunk(min(self.minibatches, len(order))):
+                metrics = self._improve(entropy, {k: v[:, ids] for k, v in parts.items()})
+        # after learning: the ratio starts at one
+        self.obs_normalizer.observe(trial.obs)
+        self.rew_normalizer.observe(trial.rew[..., None])
+        self.task_normalizer.observe(trial.z[0])
+        self._steps += int(valid.sum())  # as the loop counts
+        return {**metrics, "lr": lr, "entropy_coef": entropy}
+
+    @torch.no_grad()
+    def _measure(self, parts: dict[str, Tensor]) -> None:
+        """Let the critic's unit follow the size of returns, and what it says stay as it is."""
+        zero = torch.zeros_like(parts["rew"])
+        total = gae(parts["rew"], parts["end"], parts["cut"], zero, zero, self.gamma, 1.0)
+        share = parts["learn"] / parts["learn"].sum().clamp_min(1)
+        size = (total.square() * share).sum().sqrt().clamp_min(1e-3)
+        new = size if self._steps == 0 else torch.lerp(self.unit, size, 0.05)
+        for weight in self.critic.layers(self.critic.theta)[-1]:
+            weight.mul_(self.unit / new)
+        self.unit.copy_(new)
+
+    def _improve(self, entropy_coef: float, parts: dict[str, Tensor]) -> dict[str, Tensor]:
+        """One clipped step on a slice [T, n] of the trials."""
+        share = parts["learn"] / parts["learn"].sum().clamp_min(1)
+        trace = self.cell.trace(parts["x"])
+        out = trace.out.detach().requires_grad_()
+        value = self.critic(out, parts["told"])[..., 0]
+        with torch.no_grad():
+            now = value * self.unit
+            after = torch.cat([now[1:], torch.zeros_like(now[:1])])
+            advantage = gae(
+                parts["rew"], parts["end"], parts["cut"], now, after, self.gamma, self.lam
+            )
+            target = (advantage + now) / self.unit
+            mean = (advantage * share).sum()
+            std = ((advantage - mean).square() * share).sum().sqrt()
+            advantage = (advantage - mean) / (std + 1e-8)
+        choice = self._choice(out)
+        log_ratio = choice.log_prob(parts["act"]) - parts["log_prob"]
+        ratio = log_ratio.exp()
+        clipped = ratio.clamp(1 - self.clip, 1 + self.clip)
+        policy_loss = -(torch.minimum(ratio * advantage, clipped * advantage) * share).sum()
+        entropy = (choice.entropy() * share).sum()
+        value_loss = ((value - target).square() * share).sum()
+        loss = policy_loss - entropy_coef * entropy + self.value_coef * value_loss
+        self._opt.zero_grad()
+        loss.backward()
+        assert out.grad is not None and self.cell.theta.grad is not None
+        self.cell.pull(trace, out.grad, self.cell.theta.grad)
+        grad = self._opt.grad
+        grad.mul_((self.max_grad_norm / (grad.norm() + 1e-6)).clamp_max(1.0))
+        self._opt.step()
+        with torch.no_grad():
+            kl = ((ratio - 1 - log_ratio) * share).sum()
+        return {
+            "policy_gradient_loss": policy_loss.detach(),
+            "value_loss": value_loss.detach(),
+            "entropy": entropy.detach(),
+            "approx_kl": kl,
+            "value": (now * share).sum(),
+        }
+
+    def state_dict(self) -> State:  # type: ignore[override]
+        """Networks, statistics, optimiser, generators and how far annealing is."""
+        return {
+            "nets": dict(super().state_dict()),
+            "opt": self._opt.state_dict(),
+            "noise": self._noise.get_state(),
+            "order": self._order.get_state(),
+            "steps": self._steps,
+        }
+
+    def load_state_dict(self, state: State) -> None:  # type: ignore[override]
+        """Undo `state_dict`."""
+        super().load_state_dict(state["nets"])
+        self._opt.load_state_dict(state["opt"])
+        self._noise.set_state(state["noise"].cpu())
+        self._order.set_state(state["order"].cpu())
+        self._steps = int(state["steps"])
+
+
+def _before(x: Tensor) -> Tensor:
+    """What was so one step earlier [T, ...]; zero before the first."""
+    return torch.cat([torch.zeros_like(x[:1]), x[:-1]])
+
+
+def _ahead(mask: Tensor) -> Tensor:
+    """Where the mask holds now or later [T, N]."""
+    return mask.flip(0).cumsum(0).flip(0) > 0
