@@ -9,7 +9,7 @@ paper's regression; elsewhere they are policy gradients, and how the start moves
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -22,9 +22,10 @@ from meta.trial import Last
 from rl.tangents import Rows
 from rl.types import Batch, Metrics, State, WorldSpec
 
-_GROUP = 2**18  # activations of a layer that are worked on at once: more fall out of the cache
+_GROUP = 2**19  # activations of a layer that are worked on at once: more fall out of the cache
 
 Rounds = list[list[Loss]]  # losses at the start, after one step, after two, ...
+Chains = list[tuple[slice, Chain]]  # of groups of tasks
 
 
 @dataclass(frozen=True)
@@ -144,7 +145,7 @@ class GradientLearner:
         evidence = self._used([self._gather(rollout, n) for rollout in trials])
         if evidence[0].target.shape[-1] > 0:
             outer = self._counted([self._loss(e) for e in evidence])
-            return self._descend([self._loss(e) for e in evidence[:-1]], outer)
+            return self._descend(evidence, [self._loss(e) for e in evidence[:-1]], outer)
         return self._reinforce(evidence)
 
     def _reinforce(self, evidence: list[Evidence]) -> Metrics:
@@ -169,45 +170,37 @@ class GradientLearner:
         """The losses of the rounds that count."""
         return [[loss] if self.counts(k) else [] for k, loss in enumerate(losses)]
 
-    def _descend(self, inner: Sequence[Loss], outer: Rounds) -> Metrics:
+    def _descend(self, evidence: list[Evidence], inner: Sequence[Loss], outer: Rounds) -> Metrics:
         """One step of Adam on losses after adaptation."""
-        loss, self.theta.grad = self._gradient(inner, outer)
+        loss, self.theta.grad = self._gradient(self._chains(evidence, inner), outer)
         self._adam.step()
         return {"loss": loss, "gradient": self.theta.grad.norm()}
 
-    def _gradient(self, inner: Sequence[Loss], outer: Rounds) -> tuple[Tensor, Tensor]:
+    def _gradient(self, chains: Chains, outer: Rounds) -> tuple[Tensor, Tensor]:
         """The mean over tasks of the sum of the outer losses, and its gradient [P]."""
         total, grad = torch.zeros_like(self.theta[0]), torch.zeros_like(self.theta)
-        for ids in self._groups(inner, outer):
-            chain = self._follow(self.theta, inner, ids)
+        for ids, chain in chains:
             grads: list[Tensor | None] = []
             for params, losses in zip(chain.params, outer, strict=True):
                 slopes = [Slope(self.net, params, loss.part(ids)) for loss in losses]
                 total += sum(slope.values.sum() for slope in slopes)
                 grads.append(sum((s.grad for s in slopes[1:]), slopes[0].grad) if slopes else None)
             grad += chain.pull(grads)
-        n = self._tasks(inner, outer)
+        n = chains[-1][0].stop
         return total / n, grad / n
+
+    def _chains(self, evidence: list[Evidence], inner: Sequence[Loss]) -> Chains:
+        """What each group of tasks made of the start; a group's activations fit into the cache."""
+        n, samples = evidence[0].weight.shape
+        size = max(1, _GROUP // (samples * max(self.net.sizes)))
+        groups = [slice(i, min(n, i + size)) for i in range(0, n, size)]
+        return [(ids, self._follow(self.theta, inner, ids)) for ids in groups]
 
     def _follow(self, theta: Tensor, inner: Sequence[Loss], ids: slice) -> Chain:
         """What some of the tasks made of a start theta."""
         losses = [loss.part(ids) for loss in inner]
         n = ids.stop - ids.start
         return self.chain(self.net, theta, n, losses, [self.rate(k) for k in range(len(losses))])
-
-    def _groups(self, inner: Sequence[Loss], outer: Rounds) -> Iterator[slice]:
-        """Tasks to be worked on at once."""
-        every = [*inner, *(loss for losses in outer for loss in losses)]
-        if not every:
-            return
-        n, samples = every[0].weight.shape
-        size = max(1, _GROUP // (samples * max(self.net.sizes)))
-        for start in range(0, n, size):
-            yield slice(start, min(n, start + size))
-
-    def _tasks(self, inner: Sequence[Loss], outer: Rounds) -> int:
-        every = [*inner, *(loss for losses in outer for loss in losses)]
-        return len(every[0].weight) if every else 1
 
     def _gather(self, rollout: Batch, n: int) -> Evidence:
         rollout = rollout.map(lambda x: x.to(self._device))

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from meta.evidence import Evidence
-from meta.gradient import GradientLearner, Rounds
+from meta.gradient import Chains, GradientLearner, Rounds
 from meta.inner import Divergence, Loss, Slope, values
 from rl.trpo import trust_region_step
 from rl.types import Metrics, WorldSpec
@@ -83,8 +83,9 @@ class MAML(GradientLearner):
     def _reinforce(self, evidence: list[Evidence]) -> Metrics:
         inner = [self._loss(e) for e in evidence[:-1]]
         outer = self._outer(evidence)
-        loss, gradient = self._gradient(inner, outer)
-        region = _Region(self, inner, outer, evidence)
+        chains = self._chains(evidence, inner)
+        loss, gradient = self._gradient(chains, outer)
+        region = _Region(self, chains, inner, outer, evidence)
         step = trust_region_step(
             self.theta,
             gradient,
@@ -110,33 +111,33 @@ class _Region:
     """How far the adapted policies are from those that made the evidence, as theta moves."""
 
     def __init__(
-        self, learner: MAML, inner: Sequence[Loss], outer: Rounds, evidence: list[Evidence]
+        self,
+        learner: MAML,
+        chains: Chains,
+        inner: Sequence[Loss],
+        outer: Rounds,
+        evidence: list[Evidence],
     ) -> None:
         self._learner, self._inner, self._outer = learner, inner, outer
-        self._groups = list(learner._groups(inner, outer))
-        self._n = learner._tasks(inner, outer)
+        self._chains, self._n = chains, len(evidence[0].rew)
+        self._far: list[list[Divergence | None]] = []
+        self._slopes: list[list[Slope | None]] = []
         net = learner.net
-        counted = [k for k in range(len(evidence)) if learner.counts(k)]
-        self._chains, self._far = [], []
-        for ids in self._groups:
-            chain = learner._follow(learner.theta, inner, ids)
-            far: list[Divergence | None] = [None] * len(evidence)
-            for k in counted:
-                params, e = chain.params[k], evidence[k]
-                obs, scale = e.obs[ids], torch.full_like(e.rew[ids], 1 / len(counted))
-                head = net.trace(params, obs)[-1]
-                far[k] = Divergence(obs, e.weight[ids], head, net.tail(params), scale)
-            self._chains.append(chain)
+        counted = [learner.counts(k) for k in range(len(evidence))]
+        for ids, chain in chains:
+            far: list[Divergence | None] = []
+            for params, e, counts in zip(chain.params, evidence, counted, strict=True):
+                obs, scale = e.obs[ids], torch.full_like(e.rew[ids], 1 / max(1, sum(counted)))
+                head, tail = net.trace(params, obs)[-1], net.tail(params)
+                far.append(Divergence(obs, e.weight[ids], head, tail, scale) if counts else None)
+            pairs = zip(chain.params, far, strict=True)
+            self._slopes.append([None if d is None else Slope(net, p, d) for p, d in pairs])
             self._far.append(far)
-        self._slopes = [
-            [None if d is None else Slope(net, p, d) for p, d in zip(c.params, far, strict=True)]
-            for c, far in zip(self._chains, self._far, strict=True)
-        ]
 
     def product(self, v: Tensor) -> Tensor:
         """The Hessian of the divergence at the old theta, times v [P]."""
         total = torch.zeros_like(v)
-        for chain, slopes in zip(self._chains, self._slopes, strict=True):
+        for (_, chain), slopes in zip(self._chains, self._slopes, strict=True):
             moves = chain.push(v)
             pairs = zip(slopes, moves, strict=True)
             total += chain.pull([None if s is None else s.gauss_newton(m) for s, m in pairs])
@@ -146,7 +147,7 @@ class _Region:
         """The outer loss and the divergence at another theta."""
         learner = self._learner
         loss, kl = torch.zeros_like(theta[0]), torch.zeros_like(theta[0])
-        for ids, far in zip(self._groups, self._far, strict=True):
+        for (ids, _), far in zip(self._chains, self._far, strict=True):
             chain = learner._follow(theta, self._inner, ids)
             for params, losses, d in zip(chain.params, self._outer, far, strict=True):
                 parts = [part.part(ids) for part in losses]

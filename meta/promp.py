@@ -74,7 +74,7 @@ class ProMP(GradientLearner):
                 losses.append(near)
         metrics: Metrics = {}
         for epoch in range(self.epochs):
-            found = self._descend(inner, outer)
+            found = self._descend(evidence, inner, outer)
             metrics = metrics if epoch else found
         return metrics
 

@@ -26,8 +26,13 @@ class Step(NamedTuple):
     kept: bool
 
 
-def conjugate_gradient(product: Callable[[Tensor], Tensor], b: Tensor, steps: int) -> Tensor:
-    """An approximate solution x of F x = b, for a positive definite F known by its products."""
+def conjugate_gradient(
+    product: Callable[[Tensor], Tensor], b: Tensor, steps: int
+) -> tuple[Tensor, Tensor]:
+    """An approximate solution x of F x = b, for a positive definite F known by its products.
+
+    Second, F x, which comes for free.
+    """
     x = torch.zeros_like(b)
     rest, along = b.clone(), b.clone()
     error = rest.dot(rest)
@@ -40,7 +45,7 @@ def conjugate_gradient(product: Callable[[Tensor], Tensor], b: Tensor, steps: in
         rest -= length * image
         last, error = error, rest.dot(rest)
         along = rest + (error / last) * along
-    return x
+    return x, b - rest
 
 
 def trust_region_step(
@@ -64,8 +69,8 @@ def trust_region_step(
     if not float(gradient.abs().max()) > 0:  # nothing counts, or nothing differs
         return here
     unit = gradient / gradient.norm()
-    way = conjugate_gradient(lambda v: product(v) + damping * v, unit, cg_steps)
-    curvature = way.dot(product(way) + damping * way)
+    way, image = conjugate_gradient(lambda v: product(v) + damping * v, unit, cg_steps)
+    curvature = way.dot(image)
     full = way * (2 * max_kl / curvature.clamp_min(1e-20)).sqrt()
     for i in range(backtracks):
         there = theta - _SHRINK**i * full

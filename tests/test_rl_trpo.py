@@ -18,9 +18,10 @@ def positive(n: int, seed: int = 0) -> Tensor:
 
 def test_conjugate_gradient_solves_in_as_many_steps_as_there_are_unknowns() -> None:
     f, b = positive(6), torch.arange(6).double()
-    x = conjugate_gradient(lambda v: f @ v, b, 6)
+    x, _ = conjugate_gradient(lambda v: f @ v, b, 6)
     assert torch.allclose(f @ x, b, atol=1e-6)
-    early = conjugate_gradient(lambda v: f @ v, b, 2)
+    early, image = conjugate_gradient(lambda v: f @ v, b, 2)
+    assert torch.allclose(f @ early, image)
     assert 1e-3 < float((f @ early - b).norm()) < float(b.norm())
 
 
