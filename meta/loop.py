@@ -52,6 +52,9 @@ class MetaTraining:
         if learner.horizon > 1:
             self.means.add("meta", {"first_episode": by_episode[0], "last_episode": by_episode[-1]})
         self.means.add("train", learner.update(rounds))
+        for rollout in rounds:
+            seen, valid = rollout.next_feat.numpy(), rollout.extras["valid"].numpy()
+            self.means.add("tasks", self.family.learn(seen, valid))
         self.updates += 1
         return rounds
 

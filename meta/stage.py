@@ -25,17 +25,20 @@ from meta.taskset import save_tasks
 from meta.trial import MetaLearner
 from rl.matmul import choose_matmul
 from rl.train import drive
+from rl.types import State
 
 Config = Mapping[str, Any]
 
 
-def family_factory(config: Config) -> FamilyFactory:
-    """Builds the config's task family, as often and as wide as wanted."""
+def family_factory(config: Config, lessons: State | None = None) -> FamilyFactory:
+    """Builds the config's task family, as often and as wide as wanted, with what it has learned."""
     source = source_of(config)
     context = {} if source is None else {"source": source}
 
     def make(num_envs: int, seed: int) -> Tasks:
         family: Tasks = build("tasks", config["tasks"], num_envs=num_envs, seed=seed, **context)
+        if lessons:
+            family.take(lessons)
         return family
 
     return make
@@ -118,7 +121,9 @@ def metatrain_stage(config: dict[str, Any], run_dir: Path, overrides: tuple[str,
             checkpoint_every=int(config["checkpoint_every"]),
         )
         run.stop_at_once()
-        summary, scores, tasks = examine(config, training.learner)
+        summary, scores, tasks = examine(
+            config, training.learner, lessons=training.family.lessons()
+        )
         source = source_of(config)
         if source is not None:
             source.save(run.folder / "proposals")
@@ -130,14 +135,18 @@ def metatrain_stage(config: dict[str, Any], run_dir: Path, overrides: tuple[str,
 
 
 def examine(
-    config: Config, learner: MetaLearner, tasks: Array | None = None
+    config: Config,
+    learner: MetaLearner,
+    tasks: Array | None = None,
+    lessons: State | None = None,
 ) -> tuple[dict[str, Any], dict[str, Scores], Array]:
     """Score a learner and what is known on held-out tasks; the numbers of summary.json, and all.
 
-    `tasks` [n, D] are those to score on; None draws those that the run's seed names.
+    `tasks` [n, D] are those to score on; None draws those that the run's seed names. `lessons` are
+    what the family of the training has learned.
     """
     seed = seed_for(int(config["seed"]), "evaluation")
-    make = family_factory(config)
+    make = family_factory(config, lessons)
     if tasks is None:
         tasks = held_out(make, int(config["evaluate"]["tasks"]), seed)
     horizon = config["evaluate"]["horizon"]

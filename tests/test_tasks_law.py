@@ -27,6 +27,7 @@ PROPOSED = {"mixture", "random_discriminator", "skills"}
 TOO_FEW = PROPOSED | {
     "ant_direction",
     "bandit_informative",
+    "carml",
     "cheetah_direction",
     "point_corner",
     "two_step",

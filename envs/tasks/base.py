@@ -122,6 +122,20 @@ class Tasks:
         """
         return {}
 
+    def learn(self, next_feat: Array, valid: NDArray[np.bool_]) -> dict[str, float]:
+        """See where a learner went, [T, N, F] where `valid` [T, N]: curricula follow it.
+
+        Returns numbers to log.
+        """
+        return {}
+
+    def lessons(self) -> State:
+        """What `learn` has made of the family, for another copy to `take`."""
+        return {}
+
+    def take(self, lessons: State) -> None:
+        """Be the family that these lessons came from."""
+
     # The hooks. All chance comes from self._rng, in whole arrays.
 
     def _enter(self) -> None:

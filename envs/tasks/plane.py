@@ -20,8 +20,8 @@ class Plane(Tasks):
     says where episodes start and what a move is worth.
     """
 
-    task_names = ("goal_x", "goal_y")
-    task_units = ("m", "m")
+    task_names: tuple[str, ...] = ("goal_x", "goal_y")
+    task_units: tuple[str, ...] = ("m", "m")
 
     def __init__(
         self,

@@ -1,0 +1,179 @@
+"""Run the meta-learning results of docs/RESULTS.md again: every row, every seed, from one list.
+
+    .venv/bin/python scripts/meta_results.py                  # all rows
+    .venv/bin/python scripts/meta_results.py rl2-bandit_5x10  # one row
+    .venv/bin/python scripts/meta_results.py --table          # only rewrite the table
+
+Each run is the plain command `metatrain ...` with one thread, in `runs/results/<row>/<seed>`; a run
+that was stopped goes on, a finished one is not repeated. The raw numbers of every seed go to
+docs/results/<row>.json, and the table between the markers of docs/RESULTS.md is made from those.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+from results import RAW, ROOT, SEEDS, commit  # noqa: E402
+
+BEGIN, END = "<!-- meta table: begin -->", "<!-- meta table: end -->"
+Numbers = dict[str, Any]
+
+
+def total(meta: Numbers) -> str:
+    """The return of a whole trial."""
+    return f"{meta['returns_total']:.2f}"
+
+
+def shots(meta: Numbers) -> str:
+    """The return after 0, 1, 2, 3 episodes."""
+    return " / ".join(f"{x:.1f}" for x in meta["returns_by_shot"][:4])
+
+
+def mark(name: str) -> Callable[[Numbers], str]:
+    """A mark of the family's own."""
+    return lambda meta: f"{meta['marks'][name]:.2f}"
+
+
+def both(*parts: Callable[[Numbers], str]) -> Callable[[Numbers], str]:
+    """Several numbers, side by side."""
+    return lambda meta: "; ".join(part(meta) for part in parts)
+
+
+def second_choice(meta: Numbers) -> str:
+    """How often the second choice of a pair is right, where right pays 1 and wrong -1."""
+    return f"{(1 + meta['returns_by_shot'][1]) / 2:.3f}"
+
+
+def visits(meta: Numbers) -> str:
+    """Steps of the first visit and the median of later ones."""
+    steps = meta["steps_by_shot"]
+    return f"{steps[0]:.1f}, then {median(steps[1:]):.1f}"
+
+
+def error(meta: Numbers) -> str:
+    """Mean squared error after 1 and 10 gradient steps, of episodes of ten points."""
+    by_shot = [-x / 10 for x in meta["returns_by_shot"]]
+    return f"{by_shot[1]:.2f} / {by_shot[min(10, len(by_shot) - 1)]:.2f}"
+
+
+@dataclass(frozen=True)
+class Row:
+    """A command, what it is judged by, and what to hold it against."""
+
+    command: str
+    shown: Callable[[Numbers], str]
+    what: str
+    known: str  # published, and exact where that is known
+    bar: str
+
+
+ROWS: dict[str, Row] = {
+    "rl2-bandit_5x10": Row(
+        "learner=rl2 tasks=bandit evaluate.tasks=4000",
+        total,
+        "reward of 10 pulls",
+        "6.7; exact optimum 6.66",
+        "6.5",
+    ),
+    "rl2-bandit_5x10_blind": Row(
+        "learner=rl2 tasks=bandit learner.see_reward=false evaluate.tasks=4000",
+        total,
+        "the same, rewards hidden",
+        "chance 5.0",
+        "chance",
+    ),
+}
+
+
+def main() -> None:
+    """Run what is missing, then write the table."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("rows", nargs="*", metavar="ROW", help=f"of {', '.join(ROWS)}")
+    parser.add_argument("--seeds", type=int, nargs="+", default=list(SEEDS))
+    parser.add_argument("--side-by-side", type=int, default=2, help="runs at a time")
+    parser.add_argument("--table", action="store_true", help="run nothing")
+    flags = parser.parse_args()
+    unknown = [row for row in flags.rows if row not in ROWS]
+    if unknown:
+        parser.error(f"no row {unknown[0]!r}; there are {', '.join(ROWS)}")
+    rows = flags.rows or list(ROWS)
+    if not flags.table:
+        jobs = [(row, seed) for row in rows for seed in flags.seeds]
+        with ThreadPoolExecutor(flags.side_by_side) as pool:
+            codes = list(pool.map(lambda job: run(*job), jobs))
+        for row in rows:
+            keep(row, flags.seeds)
+        if any(codes):
+            sys.exit(max(codes))
+    write_table()
+
+
+def run(row: str, seed: int) -> int:
+    """One run of one row, as a user would start it; returns its exit code."""
+    folder = ROOT / "runs" / "results" / row / str(seed)
+    folder.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-m", "meta", *ROWS[row].command.split(), f"seed={seed}"]
+    command += [f"hydra.run.dir={folder}"]
+    if not (folder / "commit").exists():
+        (folder / "commit").write_text(commit())
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    with (folder / "log").open("a") as log:
+        code = subprocess.run(command, env=environment, stdout=log, stderr=log).returncode
+    print(f"{row} seed {seed}: exit {code}", flush=True)
+    return code
+
+
+def keep(row: str, seeds: list[int]) -> None:
+    """Gather the finished seeds of a row into docs/results, beside those kept before."""
+    place = RAW / f"{row}.json"
+    kept: Numbers = {}
+    if place.exists():
+        kept = {str(r["seed"]): r for r in json.loads(place.read_text())["seeds"]}
+    for seed in seeds:
+        folder = ROOT / "runs" / "results" / row / str(seed)
+        if (folder / "summary.json").exists():
+            numbers = json.loads((folder / "summary.json").read_text())
+            numbers["commit"] = (folder / "commit").read_text()
+            kept[str(seed)] = numbers
+    if kept:
+        RAW.mkdir(parents=True, exist_ok=True)
+        raw = {"command": f"metatrain {ROWS[row].command}", "threads": 1}
+        raw["seeds"] = [kept[k] for k in sorted(kept, key=int)]
+        place.write_text(json.dumps(raw, indent=1) + "\n")
+
+
+def write_table() -> None:
+    """Put the table of all kept rows between the markers of docs/RESULTS.md."""
+    head = ["row", "measured", "ours, by seed", "published, known", "bar", "steps", "minutes"]
+    head += ["commit"]
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    for name, row in ROWS.items():
+        place = RAW / f"{name}.json"
+        if not place.exists():
+            continue
+        seeds = json.loads(place.read_text())["seeds"]
+        ours = ", ".join(row.shown(numbers["meta"]) for numbers in seeds)
+        minutes = median(numbers["wall_s"] for numbers in seeds) / 60
+        commits = ", ".join(dict.fromkeys(numbers["commit"] for numbers in seeds))
+        cells = [name, row.what, ours, row.known, row.bar, f"{seeds[0]['steps']:,}"]
+        cells += [f"{minutes:.1f}", commits]
+        lines.append("| " + " | ".join(cells) + " |")
+    page = ROOT / "docs" / "RESULTS.md"
+    text = page.read_text()
+    before, rest = text.split(BEGIN)
+    page.write_text(before + BEGIN + "\n" + "\n".join(lines) + "\n" + END + rest.split(END)[1])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,72 @@
+"""CARML: the mixture finds where the states are, and its rewards ask for one's own component."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.stats import multivariate_normal
+
+from logbook.build import build
+from logbook.compose import compose
+
+
+def make(*words: str, num_envs: int = 4, seed: int = 0) -> Any:
+    texts = ["tasks=carml", *(f"tasks.{w}" for w in words)]
+    return build("tasks", compose("metatrain", texts).config["tasks"], num_envs=num_envs, seed=seed)
+
+
+def states(*middles: tuple[float, float], spread: float, n: int = 3000) -> Any:
+    rng = np.random.default_rng(0)
+    found = np.concatenate([rng.normal(m, spread, (n, 2)) for m in middles])
+    return found[None].astype(np.float32), np.ones((1, len(found)), np.bool_)
+
+
+def test_a_fit_finds_the_places_that_a_learner_goes_to() -> None:
+    family = make("components=3", "every=1")
+    for _ in range(3):
+        family.learn(*states((2, 0), (-2, 0), (0, 2), spread=0.1, n=20000))
+    found = family.lessons()["middle"]
+    for place in ((2, 0), (-2, 0), (0, 2)):
+        assert np.abs(found - place).sum(1).min() < 0.1
+    own = family.rewards(found)
+    assert (own.argmax(1) == np.arange(3)).all(), "a task asks for its own place"
+
+
+def test_the_reward_is_the_papers() -> None:
+    family = make("components=2", "every=0", "balance=0.3")
+    state = {**family.lessons(), "middle": np.array([[0.0, 0.0], [1.0, 0.5]])}
+    state |= {"spread": np.array([[0.5, 0.5], [0.2, 0.4]]), "share": np.array([0.25, 0.75])}
+    family.take(state)
+    at = np.array([[0.3, 0.1], [0.9, 0.9]])
+    under = np.stack(
+        [multivariate_normal(m, np.diag(s**2)).logpdf(at) for m, s in zip(
+            state["middle"], state["spread"], strict=True)], 1)  # fmt: skip
+    joint = np.exp(under) * state["share"]
+    posterior = np.log(joint / joint.sum(1, keepdims=True))
+    want = (0.3 - 1) * under + posterior
+    np.testing.assert_allclose(family._raw(at), want, rtol=1e-9)
+    np.testing.assert_allclose(family.log_density(at)[1], np.log(joint.sum(1)), rtol=1e-9)
+
+
+def test_fixed_random_tasks_stay_and_others_follow() -> None:
+    fixed, follows = make("every=0"), make("every=2")
+    before = [f.lessons()["middle"].copy() for f in (fixed, follows)]
+    entropies = []
+    for width in (0.2, 0.2, 1.0, 1.0):
+        fixed.learn(*states((0, 0), spread=width, n=20000))
+        entropies.append(follows.learn(*states((0, 0), spread=width, n=20000))["entropy"])
+    assert np.array_equal(fixed.lessons()["middle"], before[0])
+    assert not np.allclose(follows.lessons()["middle"], before[1])
+    # A Gaussian of spread 0.2 has -0.38 nats; half of it of spread 1 adds much.
+    assert entropies[1] == pytest.approx(np.log(2 * np.pi * np.e * 0.04), abs=0.2)
+    assert entropies[-1] > entropies[1] + 1
+
+
+def test_a_copy_takes_the_lessons() -> None:
+    one, other = make("every=1"), make("every=1", seed=5)
+    one.learn(*states((1, 1), spread=0.3))
+    other.take(one.lessons())
+    at = np.random.default_rng(1).normal(0, 1, (5, 2))
+    np.testing.assert_array_equal(one.rewards(at), other.rewards(at))
