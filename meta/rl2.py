@@ -35,7 +35,10 @@ class RL2(nn.Module):
     """One recurrent policy for a family: `epochs` passes over a trial in `minibatches` slices.
 
     `entropy` and `lr` go linearly to `entropy_end` and `lr_end` over `total_steps`. Without
-    `see_reward` the cell is shown zeros for rewards, and can do no better than guess.
+    `see_reward` the cell is shown zeros for rewards, and can do no better than guess. `reward_bins`
+    are edges between levels of reward: which one it fell in is then shown as a one-hot as well.
+    Over the first share `grow` of the run trials grow from 10 episodes to `horizon`: what is worth
+    knowing is found out sooner in short ones.
     """
 
     told = False
@@ -68,6 +71,8 @@ class RL2(nn.Module):
         value_coef: float,
         max_grad_norm: float,
         see_reward: bool,
+        reward_bins: list[float] | None,
+        grow: float,
         normalize_steps: int,
     ) -> None:
         super().__init__()
@@ -86,20 +91,25 @@ class RL2(nn.Module):
                 f"burn_in={self.burn_in} is beyond horizon={self.horizon}: "
                 "no episode of a trial would count"
             )
+        if not 0 <= grow <= 1:
+            raise ValueError(f"learner.grow={grow} must be from 0 to 1, a share of the run")
+        self._full, self._grow = self.horizon, grow
         self.meta_batch, self.epochs, self.minibatches = meta_batch, epochs, minibatches
         self.gamma, self.lam, self.clip = gamma, lam, clip
         self.entropy, self.lr = (entropy, entropy_end), (lr, lr_end)
         self.value_coef, self.max_grad_norm = value_coef, max_grad_norm
-        self.see_reward = see_reward
+        self.see_reward, self.bins = see_reward, reward_bins
         self._world, self._device, self._total = world, device, total_steps
         self._steps = 0
+        self.horizon = self._grown()
         init = torch.Generator().manual_seed(seed)
         self._noise = torch.Generator(device).manual_seed(seed + 1)
         self._order = torch.Generator().manual_seed(seed + 2)
         # Large numbers are made small, small ones stay: a one-hot or a constant is left in peace.
         self.obs_normalizer = Normalizer(world.obs_dim, normalize_steps, floor=1.0)
         self.rew_normalizer = Normalizer(1, normalize_steps, floor=0.01)
-        self.cell = CELLS[cell](world.obs_dim + world.act_dim + 2, hidden, init)
+        bins = len(reward_bins) + 1 if reward_bins else 0
+        self.cell = CELLS[cell](world.obs_dim + world.act_dim + 2 + bins, hidden, init)
         self.actor = mlp([hidden, world.act_dim], init, 0.1)
         self.log_std = nn.Parameter(torch.full((world.act_dim,), -0.5))
         self.task_normalizer = Normalizer(task_dim, normalize_steps)
@@ -111,6 +121,13 @@ class RL2(nn.Module):
 
     def rounds(self, horizon: int) -> Sequence[int]:
         return [horizon]
+
+    def _grown(self) -> int:
+        """The horizon by now: from 10 episodes on it grows by the same factor in the same time."""
+        least = max(10, self.burn_in + 1)
+        if least >= self._full or self._steps >= self._grow * self._total:
+            return self._full
+        return round(least * (self._full / least) ** (self._steps / (self._grow * self._total)))
 
     def reseed(self, seed: int) -> None:
         """Draw noise and minibatches from other streams from now on."""
@@ -140,7 +157,12 @@ class RL2(nn.Module):
         to = self._device
         rew = rew if self.see_reward else torch.zeros_like(rew)
         seen = self.obs_normalizer(obs.to(to)), self.rew_normalizer(rew[..., None].to(to))
-        return torch.cat([*seen, act.to(to).clamp(-1, 1), done[..., None].to(to)], -1)
+        parts = [*seen, act.to(to).clamp(-1, 1), done[..., None].to(to)]
+        if self.bins:
+            edges = torch.tensor(self.bins, device=to)
+            place = torch.bucketize(rew.to(to), edges)
+            parts.append(nn.functional.one_hot(place, len(edges) + 1).to(parts[0].dtype))
+        return torch.cat(parts, -1)
 
     def _choice(self, out: Tensor) -> Choice:
         head = self.actor(out)
@@ -179,6 +201,7 @@ class RL2(nn.Module):
         self.rew_normalizer.observe(trial.rew[..., None])
         self.task_normalizer.observe(trial.z[0])
         self._steps += int(valid.sum())  # as the loop counts
+        self.horizon = self._grown()
         return {**metrics, "lr": lr, "entropy_coef": entropy}
 
     @torch.no_grad()
@@ -251,6 +274,7 @@ class RL2(nn.Module):
         self._noise.set_state(state["noise"].cpu())
         self._order.set_state(state["order"].cpu())
         self._steps = int(state["steps"])
+        self.horizon = self._grown()
 
 
 def _before(x: Tensor) -> Tensor:
