@@ -9,6 +9,7 @@ import torch
 import yaml
 from torch import Tensor
 
+from logbook.build import build
 from meta.evidence import Evidence
 from meta.fomaml import FOMAML
 from meta.gradient import GradientLearner
@@ -18,19 +19,16 @@ from rl.policies import Categorical, Gaussian
 from rl.types import WorldSpec
 from tests.test_house import ROOT
 
-LEARNERS = ["maml", "fomaml", "emaml", "promp", "pretrained", "scratch", "oracle"]
 A, O, N, B = 2, 3, 3, 14  # noqa: E741
 
 
-def build(name: str, **over: Any) -> Any:
-    from logbook.build import build as make
-
+def make(name: str, **over: Any) -> Any:
     node = yaml.safe_load((ROOT / f"configs/learner/{name}.yaml").read_text("utf-8"))
     context = {"burn_in": None, "horizon": None, "seed": 3, "task_dim": 2}
     discrete = over.pop("discrete", False)
     context |= {key: over.pop(key) for key in list(over) if key in context}
     world = WorldSpec("toy", O, A, discrete, (), ())
-    return make("learner", {**node, **over}, world=world, device=torch.device("cpu"), **context)
+    return build("learner", {**node, **over}, world=world, device=torch.device("cpu"), **context)
 
 
 def evidence(discrete: bool, seed: int, n: int = N) -> Evidence:
@@ -55,7 +53,7 @@ def evidence(discrete: bool, seed: int, n: int = N) -> Evidence:
 
 def small(cls: str, discrete: bool, **over: Any) -> Any:
     """A learner of a tiny net in float64, whose start is nothing special."""
-    learner = build(cls, discrete=discrete, hidden=[5, 4], inner_lr=0.3, **over)
+    learner = make(cls, discrete=discrete, hidden=[5, 4], inner_lr=0.3, **over)
     g = torch.Generator().manual_seed(1)
     learner.theta = 0.5 * torch.randn(learner.net.size, generator=g, dtype=torch.float64)
     return learner
@@ -110,8 +108,9 @@ def gradient(learner: Any, found: list[Evidence]) -> tuple[Tensor, Tensor]:
     return learner._gradient(chains, outer)
 
 
-@pytest.mark.parametrize("discrete", [False, True])
-@pytest.mark.parametrize(("steps", "burn_in"), [(1, None), (2, None), (2, 0)])
+@pytest.mark.parametrize(
+    ("discrete", "steps", "burn_in"), [(False, 1, None), (True, 2, None), (False, 2, 0)]
+)
 def test_meta_gradient_is_that_of_finite_differences(
     discrete: bool, steps: int, burn_in: int | None
 ) -> None:
@@ -238,3 +237,15 @@ def test_groups_of_tasks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None
     assert len(parts(learner, found)[0]) == 2
     split = gradient(learner, found)
     assert all(torch.allclose(a, b) for a, b in zip(whole, split, strict=True))
+
+
+def test_earlier_episodes_are_credited_with_what_they_lead_to() -> None:
+    learner = small("emaml", False, inner_steps=2)
+    found = [evidence(False, k) for k in range(3)]
+    outer = learner._outer(found)
+    assert [len(losses) for losses in outer] == [1, 1, 1]  # two credits, and the last round itself
+    rew = found[2].rew
+    credit = (rew - rew.mean()) / rew.std(correction=0)
+    for losses in outer[:2]:
+        assert torch.allclose(losses[0].advantage[:, 0], credit, atol=1e-6)
+        assert torch.allclose(losses[0].advantage[:, -1], credit, atol=1e-6)
