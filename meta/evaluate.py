@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from envs.tasks.base import Tasks
+from logbook.seeds import seed_for
 from meta.known import known
 from meta.trial import Policy, live, returns_by_episode
 from rl.types import Batch
@@ -94,13 +95,14 @@ def _of_tasks(each: Tensor, n: int) -> Array:
 
 def held_out(make: FamilyFactory, n: int, seed: int) -> Array:
     """The n held-out tasks that a seed names, [n, D]."""
-    return make(1, seed).sample(n, np.random.default_rng(seed), held_out=True)
+    rng = np.random.default_rng(seed_for(seed, "held-out tasks"))  # not the stream of the worlds
+    return make(1, seed).sample(n, rng, held_out=True)
 
 
 def baselines(make: FamilyFactory, tasks: Array, *, horizon: int, seed: int) -> dict[str, Scores]:
     """The scores of every policy that is known for the family, on the same tasks."""
     found = {}
     for name in make(1, seed).baselines:
-        policy = known(name, make(1, seed), seed)
+        policy = known(name, make(1, seed), seed_for(seed, name))
         found[name] = score(make, policy, tasks, horizon=horizon, seed=seed)
     return found
