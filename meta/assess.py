@@ -112,15 +112,19 @@ def _with(config: dict[str, Any], overrides: list[str]) -> dict[str, Any]:
     words = [text for text in overrides if text.startswith("tasks=")]
     name = words[-1].partition("=")[2] if words else config["tasks"]["name"]
     for text in overrides:
-        if not text.startswith(("tasks=", "tasks.", "evaluate.", "seed=", "device=")):
+        if not text.startswith(("tasks=", "tasks.", "learner.", "evaluate.", "seed=", "device=")):
             key = text.partition("=")[0]
-            raise UserError(f"{key}: evaluate takes tasks=, tasks.*, evaluate.*, seed=, device=")
+            raise UserError(
+                f"{key}: evaluate takes tasks=, tasks.*, learner.*, evaluate.*, seed=, device="
+            )
     kept = [f"tasks={name}", f"learner={config['learner']['name']}"]
     if name == config["tasks"]["name"]:
         kept += [f"tasks.{k}={_word(v)}" for k, v in config["tasks"].items() if k != "name"]
     asked = compose("metatrain", [*kept, *(o for o in overrides if not o.startswith("tasks="))])
     changed = {"tasks": check_node("tasks", asked.config["tasks"])}
     given = {text.partition("=")[0] for text in overrides}
+    learner = {k: v for k, v in asked.config["learner"].items() if f"learner.{k}" in given}
+    changed["learner"] = {**config["learner"], **learner}  # such as the rate of its steps
     for key in ("seed", "device"):
         if key in given:
             changed[key] = asked.config[key]

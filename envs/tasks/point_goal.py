@@ -23,7 +23,7 @@ class PointGoal(Plane):
     """Goals (x, y) uniform on [-0.5, 0.5]^2 m, moves of up to 0.1 m an axis, from (0, 0).
 
     Reward: minus the distance to the goal, in m, after the move. An episode terminates where both
-    coordinates are within 0.01 m of the goal.
+    coordinates are within 0.01 m of the goal. Obs are the position divided by `unit` m.
     """
 
     baselines = ("random", "straight")
@@ -35,8 +35,12 @@ class PointGoal(Plane):
         seed: int,
         episodes: int,
         episode_steps: int,
+        unit: float,
         name: str = "point_goal",
     ) -> None:
+        if unit <= 0:
+            raise ValueError(f"tasks.unit={unit} must be above 0")
+        self._unit = unit
         super().__init__(
             name=name,
             num_envs=num_envs,
@@ -48,6 +52,9 @@ class PointGoal(Plane):
 
     def sample(self, n: int, rng: np.random.Generator, held_out: bool) -> Array:
         return rng.uniform(-_HALF, _HALF, (n, 2))
+
+    def _observe(self) -> Array:
+        return (self._at / self._unit).astype(np.float32)
 
     def _start(self, n: int) -> Array:
         return np.zeros((n, 2))
