@@ -6,7 +6,7 @@ the next task. Learning is ordinary: PPO on whole trials, so that what is maximi
 E[sum over the trial of gamma^t r_t], of episodes `burn_in` to `horizon`. Advantages run across the
 ends of episodes and stop at that of the trial.
 Differences from the papers: PPO in place of TRPO or A3C; the baseline is a perceptron on what the
-cell remembers, the time, and, as it is needed in training alone, the task.
+cell remembers and the time, not a cell of its own.
 """
 
 from __future__ import annotations
@@ -48,7 +48,6 @@ class RL2(nn.Module):
         self,
         *,
         world: WorldSpec,
-        task_dim: int,
         episodes: int,
         burn_in: int | None,
         horizon: int | None,
@@ -112,8 +111,7 @@ class RL2(nn.Module):
         self.cell = CELLS[cell](world.obs_dim + world.act_dim + 2 + bins, hidden, init)
         self.actor = mlp([hidden, world.act_dim], init, 0.1)
         self.log_std = nn.Parameter(torch.full((world.act_dim,), -0.5))
-        self.task_normalizer = Normalizer(task_dim, normalize_steps)
-        self.critic = mlp([hidden + task_dim + 1, *value_hidden, 1], init, 0.1)
+        self.critic = mlp([hidden + 1, *value_hidden, 1], init, 0.1)
         self.unit: Tensor
         self.register_buffer("unit", torch.ones(()))  # of what the critic says
         self.to(device)
@@ -179,7 +177,7 @@ class RL2(nn.Module):
         after = torch.cat([valid[1:], torch.zeros_like(valid[:1])])
         parts = {
             "x": x,
-            "told": torch.cat([self.task_normalizer(trial.z), time.expand(*done.shape, 1)], -1),
+            "time": time.expand(*done.shape, 1),
             "act": trial.act,
             "log_prob": trial.extras["log_prob"],
             "rew": torch.where(counts, trial.rew, 0.0),
@@ -199,7 +197,6 @@ class RL2(nn.Module):
         # after learning: the ratio starts at one
         self.obs_normalizer.observe(trial.obs)
         self.rew_normalizer.observe(trial.rew[..., None])
-        self.task_normalizer.observe(trial.z[0])
         self._steps += int(valid.sum())  # as the loop counts
         self.horizon = self._grown()
         return {**metrics, "lr": lr, "entropy_coef": entropy}
@@ -221,7 +218,7 @@ class RL2(nn.Module):
         share = parts["learn"] / parts["learn"].sum().clamp_min(1)
         trace = self.cell.trace(parts["x"])
         out = trace.out.detach().requires_grad_()
-        value = self.critic(out, parts["told"])[..., 0]
+        value = self.critic(out, parts["time"])[..., 0]
         with torch.no_grad():
             now = value * self.unit
             after = torch.cat([now[1:], torch.zeros_like(now[:1])])

@@ -22,18 +22,18 @@ ROOT = Path(__file__).parents[1]
 POINT = WorldSpec("toy", 3, 2, False, (), ())
 
 
-def learner(spec: WorldSpec, task_dim: int, episodes: int, **over: Any) -> RL2:
+def learner(spec: WorldSpec, episodes: int, **over: Any) -> RL2:
     node = yaml.safe_load((ROOT / "configs/learner/rl2.yaml").read_text("utf-8"))
     context: dict[str, Any] = {"burn_in": None, "horizon": None, "seed": 0, "total_steps": 100_000}
     context |= {key: over.pop(key) for key in list(over) if key in context}
-    context |= {"device": torch.device("cpu"), "episodes": episodes, "task_dim": task_dim}
+    context |= {"device": torch.device("cpu"), "episodes": episodes}
     made: RL2 = build("learner", {**node, **over}, world=spec, **context)
     return made
 
 
 def small(family: Tasks, **over: Any) -> RL2:
     sizes = {"hidden": 16, "value_hidden": [16], "meta_batch": family.num_envs, "minibatches": 1}
-    return learner(family.spec, family.task_dim, family.episodes, **sizes | {"epochs": 1} | over)
+    return learner(family.spec, family.episodes, **sizes | {"epochs": 1} | over)
 
 
 def trial(family: Tasks, policy: RL2, seed: int = 0, explore: bool = True) -> list[Batch]:
@@ -173,7 +173,7 @@ def test_returns_run_across_episodes_and_stop_with_the_trial(monkeypatch):
 def test_the_critics_unit_changes_and_what_it_says_does_not():
     family = bandit()
     policy = small(family)
-    x = torch.randn(5, 16 + 3 + 1, generator=torch.Generator().manual_seed(0))
+    x = torch.randn(5, 16 + 1, generator=torch.Generator().manual_seed(0))
     before = policy.critic(x) * policy.unit
     zero = torch.zeros(4, 12)
     flags = {key: torch.zeros(4, 12, dtype=torch.bool) for key in ("cut", "end")}
@@ -195,7 +195,7 @@ def test_trials_grow_over_a_share_of_the_run():
 
 @pytest.mark.parametrize("spec", [bandit().spec, POINT])
 def test_a_loaded_copy_goes_on_bit_for_bit(spec):
-    policies = [learner(spec, 2, 3, hidden=8, minibatches=2, seed=s) for s in (0, 1)]
+    policies = [learner(spec, 3, hidden=8, minibatches=2, seed=s) for s in (0, 1)]
 
     def work(policy: RL2) -> torch.Tensor:
         g = torch.Generator().manual_seed(5)
