@@ -47,6 +47,8 @@ GROUPS = {
         "autotelic.learners",
         frozenset("task_dim episodes burn_in horizon total_steps".split()),
     ),
+    "task": Group("finetune.task", "autotelic.downstream"),
+    "strategy": Group("finetune", "autotelic.strategies"),
 }
 
 CONTEXT = frozenset("world world_spec z_dim device seed generator num_envs render_mode".split())

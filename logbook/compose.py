@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,8 +21,20 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from logbook.build import GROUPS, nearest
-from logbook.config import CONFIGS, check
+from logbook.config import CONFIGS, check, inherited
 from logbook.errors import UserError
+
+FORMULAS = ("task.reward", "task.success")
+"""Keys whose values have brackets, commas and blanks of their own."""
+
+
+def _run_name(folder: Any) -> str:
+    """A name for what is made from the run in `folder`: diayn-cheetah-base-0."""
+    parts = [p for p in Path(str(folder or "base")).parts if p not in ("/", ".", "..", "runs")]
+    return re.sub(r"[^\w.,=+@-]", "_", "-".join(parts[-3:]))[:100] or "base"
+
+
+OmegaConf.register_new_resolver("run_name", _run_name, replace=True)
 
 
 @dataclass(frozen=True)
@@ -40,7 +53,7 @@ def compose(command: str, overrides: list[str], config_dirs: list[str] | None = 
     preset, command line. Raises `UserError`.
     """
     with _composer(command, config_dirs) as composer:
-        parsed = [composer.parse(text) for text in overrides]
+        parsed = [composer.parse(text) for text in as_hydra(command, overrides)]
         for override in parsed:
             if override.is_sweep_override():
                 raise UserError(
@@ -53,7 +66,7 @@ def sweep(command: str, overrides: list[str], config_dirs: list[str] | None = No
     """The runs of `-m`: every combination of the swept values, in Hydra's order."""
     with _composer(command, config_dirs) as composer:
         choices: list[list[Override]] = []
-        for override in (composer.parse(text) for text in overrides):
+        for override in (composer.parse(text) for text in as_hydra(command, overrides)):
             if not override.is_sweep_override():
                 choices.append([override])
                 continue
@@ -61,6 +74,29 @@ def sweep(command: str, overrides: list[str], config_dirs: list[str] | None = No
             values = override.sweep_string_iterator()
             choices.append([composer.parse(f"{key}={value}") for value in values])
         return [composer.job(list(one)) for one in itertools.product(*choices)]
+
+
+def as_hydra(command: str, overrides: list[str]) -> list[str]:
+    """The overrides as Hydra's grammar wants them.
+
+    Formulas are quoted, and keys of a node that an earlier run fills in may be new to Hydra.
+    """
+    nodes, found = inherited(command), []
+    for text in overrides:
+        key, equals, value = text.partition("=")
+        group, dot, rest = key.lstrip("+").partition(".")
+        if group in nodes and (not dot or rest == "name"):
+            raise UserError(
+                f"{text}: {command} takes its {group} from the run named by from=RUN, trained on "
+                f"it; only other keys of it can be changed, as {group}.KEY=VALUE"
+            )
+        if group in nodes and equals and not key.startswith(("+", "~")):
+            text = f"++{text}"
+        elif key in FORMULAS and value.strip() not in ("", "null") and value[0] not in "'\"":
+            escaped = value.replace("\\", "\\\\").replace("'", "\\'")
+            text = f"{key}='{escaped}'"
+        found.append(text)
+    return found
 
 
 def plain(config: DictConfig) -> dict[str, Any]:

@@ -7,6 +7,7 @@ the nodes of the groups are held against their constructors (logbook/build.py).
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 from collections.abc import Callable, Mapping
@@ -36,6 +37,8 @@ _LIMITS: dict[str, tuple[float, float]] = {
     "evaluate.reps": (1, 1e6),
     "evaluate.tasks": (1, 1e6),
     "evaluate.horizon": (1, 1e6),
+    "evaluate.every": (1, 1e15),
+    "evaluate.episodes": (1, 1e5),
     "burn_in": (0, 1e6),
     "horizon": (1, 1e6),
 }
@@ -99,14 +102,22 @@ def read_yaml(path: Path) -> Any:
 def template(command: str) -> dict[str, Any]:
     """The common keys of a command with their defaults, from `configs/COMMAND.yaml`."""
     raw = read_yaml(CONFIGS / f"{command}.yaml")
-    return {k: v for k, v in raw.items() if k not in ("defaults", "hydra")}
+    nodes = {k for k in GROUPS if raw.get(k) == {}}
+    return {k: v for k, v in raw.items() if k not in {"defaults", "hydra", *nodes}}
 
 
 def groups(command: str) -> list[str]:
     """The groups whose choice a command's config holds as a node, such as skill and env."""
     raw = read_yaml(CONFIGS / f"{command}.yaml")
     keys = [next(iter(entry)) for entry in raw["defaults"] if isinstance(entry, Mapping)]
-    return [k for k in keys if k in GROUPS]
+    return [k for k in keys if k in GROUPS] + inherited(command)
+
+
+@functools.cache
+def inherited(command: str) -> list[str]:
+    """The groups that a command takes from an earlier run: its yaml leaves them empty."""
+    raw = read_yaml(CONFIGS / f"{command}.yaml")
+    return [k for k in GROUPS if raw.get(k) == {}]
 
 
 def check(config: Mapping[str, Any], command: str) -> dict[str, Any]:
@@ -119,6 +130,10 @@ def check(config: Mapping[str, Any], command: str) -> dict[str, Any]:
     checked: dict[str, Any] = {}
     for key, default in common.items():
         checked[key] = _common(key, config[key], default)
+    if inherited(command):
+        from logbook.heritage import inherit  # which reads the earlier run's config by this module
+
+        config = inherit(config, command)
     for group in nodes:
         checked[group] = check_node(group, config[group])
         _counts(group, checked[group])

@@ -26,12 +26,24 @@ _EXAMPLES = {
   metatrain learner=maml tasks=point_goal seed=1
   metatrain -m learner=maml,pretrained,scratch tasks=point_goal seed=0,1,2
 """,
+    "finetune": """\
+  finetune from=runs/diayn-cheetah/base/0                    # {task}, by {strategy}
+  finetune from=runs/diayn-cheetah/base/0 task=run_backward strategy=scratch
+  finetune from=runs/diayn-cheetah/base/0 strategy=all       # all strategies, drawn together
+  finetune from=runs/diayn-point/base/0 task=waypoints strategy=hierarchy
+  finetune from=runs/diayn-cheetah/base/0 task=custom \\
+    task.reward="-abs(x_velocity - 1.5) - 0.05*sum(act**2)"
+""",
 }
 
 _NEXT = {
     "pretrain": """\
 The same command again goes on with an unfinished run. Other commands: resume RUN goes on from the
 folder alone, inspect-skills RUN shows the skills, doctor looks at this machine.
+""",
+    "finetune": """\
+The same command again goes on with an unfinished run. Env and agent are those of the run it goes on
+from; their keys can be changed, such as env.max_episode_steps=500 or agent.updates=4.
 """,
     "metatrain": """\
 The same command again goes on with an unfinished run. Other commands: resume RUN goes on from the

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from logbook import checkpoint, files, progress
+from logbook import checkpoint, files, progress, versions
 from logbook.build import build, nearest
-from logbook.config import load_config
+from logbook.config import CONFIGS, inherited, load_config, read_yaml
 from logbook.errors import Exit, UserError
 from logbook.seeds import seed_for
 
@@ -96,6 +96,62 @@ def pretrained(folder: Path, device: torch.device) -> Pretrained:
             Exit.CHECKPOINT,
         ) from None
     return Pretrained(folder, config, int(state["step"]), spec, make, agent, skill)
+
+
+def inherit(config: Mapping[str, Any], command: str) -> Mapping[str, Any]:
+    """A config with its inherited groups filled in from the run that it goes on from.
+
+    Later wins: that run's own values, configs/tuned/COMMAND/AGENT.yaml, the command line. A saved
+    config has them already and is left as it is. Raises UserError.
+    """
+    nodes = inherited(command)
+    if all("name" in config[group] for group in nodes):
+        return config
+    record = open_record(source_of(config, command), "pretrain")
+    tuned = tuned_for(command, record)
+    merged = {g: {**record[g], **tuned.get(g, {}), **config[g]} for g in nodes}
+    return {**config, **merged}
+
+
+def source_of(config: Mapping[str, Any], command: str) -> Path:
+    """The folder that a config goes on from. Raises UserError if it names none."""
+    if config.get("from"):
+        return Path(config["from"])
+    runs = runs_of("pretrain")
+    there = f"; there are: {', '.join(runs[:6])}" if runs else "; make one with pretrain first"
+    raise UserError(f"from: missing; {command} goes on from a pretrain run, from=RUN{there}")
+
+
+def tuned_for(command: str, record: Mapping[str, Any]) -> dict[str, Any]:
+    """What a command likes of the agent that it inherits."""
+    path = CONFIGS / "tuned" / command / f"{record['agent']['name']}.yaml"
+    return dict(read_yaml(path)) if path.is_file() else {}
+
+
+def tell(config: Mapping[str, Any], record: Mapping[str, Any], command: str) -> None:
+    """Say what was inherited and what was not, in one line each."""
+    nodes, tuned = inherited(command), tuned_for(command, record)
+    names = ", ".join(f"{g}={record[g]['name']}" for g in nodes)
+    progress.say(f"inherited from {config['from']}: {names}, skill={record['skill']['name']}")
+    changed = []
+    for group in nodes:
+        for key, value in config[group].items():
+            before = record[group].get(key)
+            if value != before:
+                own = tuned.get(group, {}).get(key) == value
+                whose = f" (by {command})" if own else ""
+                changed.append(f"{group}.{key} {before} -> {value}{whose}")
+    if changed:
+        progress.say(f"overridden: {', '.join(changed)}")
+
+
+def other_versions(folder: Path) -> list[str]:
+    """Lines such as `mujoco 3.16 -> 3.17` on the packages that a run was made with."""
+    sessions = files.read_json(folder / "versions.json").get("sessions", [])
+    before = sessions[-1].get("versions", {}) if sessions else {}
+    now = versions.snapshot()
+    names = ("torch", "numpy", "mujoco", "gymnasium", "dm-control")
+    return versions.changes({k: v for k, v in before.items() if k in names}, now)
 
 
 def unfinished(folder: Path) -> str | None:

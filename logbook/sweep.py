@@ -12,7 +12,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from logbook.cli import Stage, perform
-from logbook.compose import plain, search_path, sweep
+from logbook.compose import as_hydra, plain, search_path, sweep
 from logbook.config import CONFIGS, check
 from logbook.errors import Exit, UserError
 
@@ -43,7 +43,7 @@ def run_all(command: str, stage: Stage, overrides: list[str], config_dirs: list[
             raise JobFailed(code)
 
     try:
-        hand_over(command, ["-m", *search_path(config_dirs), *overrides], task)
+        hand_over(command, ["-m", *search_path(config_dirs), *as_hydra(command, overrides)], task)
     except JobFailed as e:
         return int(e.args[0])
     return next((code for code in codes if code), 0)

@@ -16,6 +16,7 @@ from logbook.errors import UserError
 _STAGES = {
     "pretrain": "pretrain.stage:pretrain_stage",
     "metatrain": "meta.stage:metatrain_stage",
+    "finetune": "finetune.stage:finetune_stage",
 }
 """Which function goes on with a run of which command: ours, never a name from the folder."""
 

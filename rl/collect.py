@@ -52,7 +52,7 @@ class Collector:
         agent: Agent,
         sample_z: Callable[[int], Tensor],
         *,
-        seed: int,
+        seed: int | None,
         skill_steps: int | None,
     ) -> None:
         self.world = world

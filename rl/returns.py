@@ -10,8 +10,13 @@ import torch
 from torch import Tensor
 
 
-def td_target(rew: Tensor, terminated: Tensor, next_value: Tensor, gamma: float) -> Tensor:
-    """One-step target r + gamma V(s'), [...]; a time limit bootstraps like any other step."""
+def td_target(rew: Tensor, terminated: Tensor, next_value: Tensor, gamma: float | Tensor) -> Tensor:
+    """One-step target r + gamma V(s'), [...]; a time limit bootstraps like any other step.
+
+    `gamma` may differ between transitions [...], where they last different numbers of steps.
+    """
+    if isinstance(gamma, Tensor):
+        return torch.addcmul(rew, gamma * ~terminated, next_value)
     return torch.addcmul(rew, ~terminated, next_value, value=gamma)
 
 

@@ -134,7 +134,8 @@ class SAC(nn.Module):
         future_q = self.target.trace(future.expand(2, *future.shape))[-1]
         low = torch.minimum(*future_q).view(len(act), num)
         value = (weight[:, :num] * (low - alpha * log_prob[:, :num])).sum(0)
-        target = td_target(batch.rew, batch.terminated, value, self.gamma)
+        gamma = batch.extras.get("discount", self.gamma)
+        target = td_target(batch.rew, batch.terminated, value, gamma)
 
         # what was done, and below it what the policy would do
         acts = torch.cat([batch.act[None], act[:, num:]])

@@ -83,8 +83,12 @@ class Resumable(Recorder, Protocol):
 class Trainable(Protocol):
     """What is driven: it learns in rounds, counts env steps, and can be put down and taken up."""
 
-    step: int
     means: Means
+
+    @property
+    def step(self) -> int:
+        """Env steps so far, over all worlds."""
+        ...
 
     def advance(self) -> object:
         """One round of experience and of learning."""

@@ -52,7 +52,8 @@ class Batch:
 
     `feat` describes obs in task space (x, speed, height, ...), `next_feat` describes next_obs.
     `terminated` stops the bootstrap, `truncated` only cuts the trace (rl/returns.py). `extras` is
-    what the policy said while acting (log-probability, value) and `valid` (False: do not learn).
+    what the policy said while acting (log-probability, value), `valid` (False: do not learn) and
+    `discount` (of what follows a transition of several steps; without it, the agent's gamma).
     """
 
     obs: Tensor  # [..., O]

@@ -12,15 +12,27 @@ from logbook.build import CONTEXT, GROUPS, build, hyper_parameters, lookup, name
 from logbook.compose import compose
 from logbook.config import CONFIGS
 from logbook.errors import Exit, UserError
+from logbook.identity import to_yaml
 from logbook.signature import Misfit, convert, from_class
 
 STAGE = {"tasks": "metatrain", "learner": "metatrain", "task": "finetune", "strategy": "finetune"}
 CHOICES = [(g, p.stem) for g in GROUPS for p in sorted((CONFIGS / g).glob("*.yaml"))]
 
 
+@pytest.fixture(scope="module")
+def earlier(tmp_path_factory):
+    """As much of a pretrain run as a later stage's config needs."""
+    folder = tmp_path_factory.mktemp("earlier")
+    (folder / "config.yaml").write_bytes(to_yaml(compose("pretrain", []).config))
+    (folder / "checkpoints" / "step-000000001").mkdir(parents=True)
+    return folder
+
+
 @pytest.mark.parametrize(("group", "choice"), CHOICES)
-def test_yaml_has_every_hyper_parameter_and_nothing_else(group, choice):
-    node = compose(STAGE.get(group, "pretrain"), [f"{group}={choice}"]).config[group]
+def test_yaml_has_every_hyper_parameter_and_nothing_else(group, choice, earlier):
+    stage = STAGE.get(group, "pretrain")
+    words = [f"from={earlier}"] if stage == "finetune" else []
+    node = compose(stage, [f"{group}={choice}", *words]).config[group]
     asked = from_class(lookup(group, node["name"]))
     assert set(node) - {"name"} == set(hyper_parameters(group, asked))
     defaults = [p.name for p in hyper_parameters(group, asked).values() if not p.required]

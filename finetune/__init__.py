@@ -1,0 +1,1 @@
+"""Stage 3: learn a task that has a reward, going on from skills."""

@@ -1,0 +1,24 @@
+"""Hierarchy: the skills are frozen, and a controller picks one every k steps.
+
+DIAYN's hierarchical RL (arXiv 1802.06070, section 4.2.2; k = 10 and 100 there) and METRA's and
+CSF's zero-shot controllers (k = 25). The controller is discrete SAC over K choices.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from finetune.base import Learner, Setting, Strategy
+from finetune.options import OptionLearner
+
+__all__ = ["Hierarchy"]
+
+
+class Hierarchy(Strategy):
+    """Skills act for `skill_steps` env steps; `controller` is an agent's node, with replay."""
+
+    def __init__(self, *, skill_steps: int, controller: dict[str, Any]) -> None:
+        self.skill_steps, self.controller = skill_steps, controller
+
+    def learner(self, setting: Setting) -> Learner:
+        return OptionLearner(setting, self.skill_steps, False, self.controller)

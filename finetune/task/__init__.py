@@ -1,0 +1,1 @@
+"""Downstream tasks: rewards that somebody wants."""

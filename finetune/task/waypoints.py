@@ -1,0 +1,70 @@
+"""A task of places to be visited in order, each paid once: sparse, and it has a memory.
+
+DIAYN's ant navigation (arXiv 1802.06070, section 4.2.2): "+1" for each waypoint reached. Which one
+is next is not in obs, so the task shows it: one number per waypoint, 1 for the next, all 0 at the
+end. Whoever learns at the level of the task sees it; skills, which were trained without, do not.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from envs.expression import Expression
+from finetune.task.base import Array, Task
+from rl.types import WorldSpec
+
+__all__ = ["Waypoints"]
+
+
+class Waypoints(Task):
+    """Places `at` [M][2] in the world's plane, m, each reached within `radius` m.
+
+    `reward` may use two numbers besides the usual: `reached` (1 in the step that reaches the next
+    place, else 0) and `to_go` (m to it; 0 once all are reached). Solved when all are reached.
+    """
+
+    can_succeed = True
+
+    def __init__(
+        self,
+        *,
+        world: WorldSpec,
+        title: str,
+        at: list[list[float]],
+        radius: float,
+        reward: str,
+        ends: bool,
+    ) -> None:
+        super().__init__(world, title, ends)
+        if len(world.plane) != 2 or not all(name in world.feat_names for name in world.plane):
+            raise ValueError(
+                f"task={title} needs a world with a map; {world.name} has {world.feat_names}"
+            )
+        if not at or any(len(place) != 2 for place in at):
+            raise ValueError(f"task.at={at}: want places, such as task.at='[[3,0],[3,3]]'")
+        if radius <= 0:
+            raise ValueError(f"task.radius={radius}: want it above 0, for example task.radius=1")
+        self._at = np.array([*at, at[-1]], np.float64)  # the last again: all are reached
+        self._radius = radius
+        self._plane = [world.feat_names.index(name) for name in world.plane]
+        self._reward = Expression(reward, world, "task.reward", ("reached", "to_go"))
+        self.width = len(at)
+
+    def begin(self, n: int) -> Array:
+        memory = np.zeros((n, self.width), np.float32)
+        memory[:, 0] = 1.0
+        return memory
+
+    def judge(
+        self, before: Array, feat: Array, act: Array, rew: Array, memory: Array
+    ) -> tuple[Array, Array, Array]:
+        going = memory.any(1)
+        following = np.where(going, memory.argmax(1), self.width)
+        away = feat[:, self._plane] - self._at[following]
+        to_go = np.where(going, np.sqrt(np.square(away).sum(1)), 0.0)
+        reached = going & (to_go <= self._radius)
+        paid = self._reward(feat, act, before, rew, reached=reached.astype(float), to_go=to_go)
+        after = memory.copy()
+        after[reached, 1:] = memory[reached, :-1]
+        after[reached, 0] = 0.0
+        return paid, np.asarray(~after.any(1)), after

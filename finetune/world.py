@@ -1,0 +1,107 @@
+"""A world that pays a task's reward, and counts every step that is taken in it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from envs.base import World
+from finetune.task.base import Array, Task
+from rl.types import State, WorldSpec
+
+
+class TaskWorld:
+    """The batched world `inner` with the reward and endings of `task`, and its memory behind obs.
+
+    `taken` counts env steps over all N worlds; `solved` [N] says which episodes met success.
+    """
+
+    def __init__(self, inner: World, task: Task) -> None:
+        self.inner, self.task = inner, task
+        self.num_envs = inner.num_envs
+        self.single_action_space = inner.single_action_space
+        self.taken = 0
+        self.solved = np.zeros(inner.num_envs, np.bool_)
+        self._feat = np.zeros((inner.num_envs, len(inner.feat_names)), np.float32)
+        self._memory = task.begin(inner.num_envs)
+
+    @property
+    def world_spec(self) -> WorldSpec:
+        """The inner world's, with the task's memory behind obs."""
+        spec = self.inner.world_spec
+        return replace(spec, obs_dim=spec.obs_dim + self.task.width)
+
+    def reset(self, *, seed: Any = None, options: Any = None) -> tuple[Array, dict[str, Any]]:
+        """Start new episodes in all worlds, or in those of `options["reset_mask"]`."""
+        obs, info = self.inner.reset(seed=seed, options=options)
+        mask = np.ones(self.num_envs, np.bool_)
+        if options is not None and "reset_mask" in options:
+            mask = np.asarray(options["reset_mask"], np.bool_)
+        self._feat = np.array(info["feat"])
+        self._memory[mask] = self.task.begin(int(mask.sum()))
+        self.solved[mask] = False
+        return self._shown(obs), info
+
+    def step(self, actions: Array) -> tuple[Array, Array, Array, Array, dict[str, Any]]:
+        """Advance all worlds by one action each; `info["success"]` [N] is this step's."""
+        obs, rew, terminated, truncated, info = self.inner.step(actions)
+        self.taken += self.num_envs
+        valid = ~info["unstable"]
+        paid, success, memory = self.task.judge(
+            self._feat, info["feat"], self._acts(actions), rew, self._memory
+        )
+        paid, success = np.where(valid, paid, 0.0), success & valid
+        self._memory = np.where(valid[:, None], memory, self._memory)
+        self._feat = np.array(info["feat"])
+        self.solved |= success
+        if self.task.ends:
+            terminated = terminated | success
+            truncated = truncated & ~terminated
+        return self._shown(obs), paid, terminated, truncated, {**info, "success": success}
+
+    def _acts(self, actions: Array) -> Array:
+        """What the world was given, [N, A]; one-hot if discrete."""
+        space = self.single_action_space
+        if hasattr(space, "n"):
+            return np.eye(int(space.n))[np.asarray(actions) - getattr(space, "start", 0)]
+        return np.asarray(actions, np.float64).reshape(self.num_envs, -1)
+
+    def _shown(self, obs: Array) -> Array:
+        return np.concatenate([obs, self._memory], 1) if self.task.width else obs
+
+    def snapshot(self) -> Array:
+        """What `draw` needs to know of each world, [N, S]."""
+        return self.inner.snapshot()
+
+    def draw(self, row: Array, width: int, height: int) -> Array:
+        """A picture [height, width, 3] of one row of `snapshot()`."""
+        return self.inner.draw(row, width, height)
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """The inner world's."""
+        return self.inner.metadata
+
+    def close(self) -> None:
+        """Free the renderers."""
+        self.inner.close()
+
+    def state_dict(self) -> State:
+        """The complete state of every world, and of the task in it."""
+        return {
+            "inner": self.inner.state_dict(),
+            "taken": self.taken,
+            "solved": self.solved.copy(),
+            "feat": self._feat.copy(),
+            "memory": self._memory.copy(),
+        }
+
+    def load_state_dict(self, state: State) -> None:
+        """Undo `state_dict`."""
+        self.inner.load_state_dict(state["inner"])
+        self.taken = int(state["taken"])
+        self.solved = np.array(state["solved"], np.bool_)
+        self._feat = np.array(state["feat"])
+        self._memory = np.array(state["memory"], np.float32)
