@@ -122,6 +122,9 @@ class Setting:
 class Strategy:
     """Base of all strategies."""
 
+    def __init__(self) -> None:
+        """Nothing to set."""
+
     def learner(self, setting: Setting) -> Learner:
         """The strategy at work. Raises ValueError where it does not fit the world or the run."""
         raise NotImplementedError

@@ -210,7 +210,9 @@ class _Composer:
     def _check_key(self, override: Override, known: Mapping[str, Any]) -> None:
         key = override.key_or_group
         keys = list(_dotted("", known))
-        if key in self.choices or key in keys or key.startswith("hydra") or override.is_add():
+        if key in self.choices or key in keys or key.startswith("hydra"):
+            return
+        if override.is_add() or override.is_force_add():
             return
         last = key.rpartition(".")[2]
         same = [k for k in keys if k.rpartition(".")[2] == last]  # a right name in another group

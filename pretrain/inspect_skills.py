@@ -71,7 +71,7 @@ def inspect(
     training = restore(folder, config)
     numbers = look(folder, config, training, steps=steps, reps=reps, videos=videos)
     summary = files.read_json(folder / "summary.json")
-    write_report(folder, summary | numbers, about(config, folder, training.step))
+    write_report(folder, summary | numbers, about(config, folder, training))
     tell(folder, numbers)
     return 0
 

@@ -82,16 +82,17 @@ def pretrain_stage(config: dict[str, Any], run_dir: Path, overrides: tuple[str, 
         )
         run.stop_at_once()
         summary = look(run.folder, config, training)
-        write_report(run.folder, summary, about(config, run.folder, training.step))
+        write_report(run.folder, summary, about(config, run.folder, training))
         run.finish(summary)
-        progress.say(f"look at the skills: {run.folder / 'index.html'}")
+        again = progress.paste("inspect-skills", run.folder)
+        progress.say(f"look at the skills: {run.folder / 'index.html'} (made anew by: {again})")
 
 
 def _early_look(run: Run, config: Config, training: Training) -> None:
     """A first, coarser atlas; training goes on where it was."""
     coarse = {**config["atlas"], "frames": int(config["atlas"]["frames"]) // 3}
     summary = look(run.folder, {**config, "atlas": coarse}, training)
-    write_report(run.folder, summary, about(config, run.folder, training.step))
+    write_report(run.folder, summary, about(config, run.folder, training))
     progress.say(f"a first look at the skills: {run.folder / 'index.html'}")
 
 
@@ -113,7 +114,7 @@ def look(
     steps = steps or config["evaluate"]["steps"]
     reps = reps or config["evaluate"]["reps"]
     numbers, taken = evaluate(make, training.agent, training.skill, seed, steps=steps, reps=reps)
-    facts = about(config, folder, training.step)
+    facts = about(config, folder, training)
     drawn = make_atlas(
         folder,
         make,
@@ -130,13 +131,15 @@ def look(
     return {**names, "seed": config["seed"], **numbers, **drawn, "next": facts["next"]}
 
 
-def about(config: Config, folder: Path, step: int) -> dict[str, Any]:
-    """What the pages say of the run itself."""
+def about(config: Config, folder: Path, training: Training) -> dict[str, Any]:
+    """What the pages say of the run itself; `next` is a task that its world has the feats for."""
+    world: Any = training.collector.world
+    task = "run_forward" if "x_velocity" in world.world_spec.feat_names else "native"
     skill, env = config["skill"]["name"], config["env"]["name"]
     return {
         "title": f"{skill} on {env}",
-        "next": progress.paste("inspect-skills", folder),
-        "env steps": f"{step:,}",
+        "next": progress.paste("finetune", f"from={folder}", f"task={task}"),
+        "env steps": f"{training.step:,}",
         "seed": config["seed"],
         "agent": config["agent"]["name"],
     }
