@@ -1,0 +1,151 @@
+"""Run the fine-tuning results again: every row, strategy and seed, from one list.
+
+    .venv/bin/python scripts/finetune_results.py                       # all rows
+    .venv/bin/python scripts/finetune_results.py cheetah-run_forward   # one row
+    .venv/bin/python scripts/finetune_results.py --table               # only show the table
+
+Each run is the plain command `finetune ...` with one thread, in
+`runs/results/finetune-<row>/<strategy>/<seed>`, going on from the pretrain run of the same seed
+(`scripts/results.py` makes those). A run that was stopped goes on, a finished one is not repeated.
+The raw numbers go to docs/results/finetune-<row>.json, with IQM and 95 % bootstrap intervals.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from logbook.stats import interval
+
+ROOT = Path(__file__).resolve().parent.parent
+RAW = ROOT / "docs" / "results"
+SEEDS = (0, 1, 2)
+
+# Row: the pretrain row that it goes on from, what is typed, strategies, env steps to report at.
+ROWS: dict[str, tuple[str, str, list[str], list[int]]] = {
+    "cheetah-run_forward": (
+        "diayn-cheetah",
+        "task=run_forward steps=50000",
+        ["scratch", "weights", "policy", "hierarchy", "play"],
+        [10000, 25000, 50000],
+    ),
+    "cheetah-run_backward": (
+        "diayn-cheetah",
+        "task=run_backward steps=50000",
+        ["scratch", "policy"],
+        [10000, 25000, 50000],
+    ),
+    "point-waypoints": (
+        "diayn-point",
+        "task=waypoints steps=20000 evaluate.every=1000",
+        ["scratch", "hierarchy", "play"],
+        [5000, 10000, 20000],
+    ),
+    "point-goal_3_4": (
+        "diayn-point",
+        "task=goal_3_4 steps=10000 evaluate.every=500",
+        ["scratch", "weights", "policy", "hierarchy", "play"],
+        [2000, 5000, 10000],
+    ),
+}
+
+
+def main() -> None:
+    """Run what is missing, then show the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("rows", nargs="*", metavar="ROW", help=f"of {', '.join(ROWS)}")
+    parser.add_argument("--seeds", type=int, nargs="+", default=list(SEEDS))
+    parser.add_argument("--strategies", nargs="+", help="only these of the row")
+    parser.add_argument("--table", action="store_true", help="run nothing")
+    flags = parser.parse_args()
+    unknown = [row for row in flags.rows if row not in ROWS]
+    if unknown:
+        parser.error(f"no row {unknown[0]!r}; there are {', '.join(ROWS)}")
+    rows = flags.rows or list(ROWS)
+    codes = []
+    for row in rows:
+        for seed in () if flags.table else flags.seeds:
+            for strategy in ROWS[row][2]:
+                if flags.strategies is None or strategy in flags.strategies:
+                    codes.append(run(row, strategy, seed))
+                    keep(row)
+        if (RAW / f"finetune-{row}.json").exists():
+            show(row, json.loads((RAW / f"finetune-{row}.json").read_text()))
+    if any(codes):
+        sys.exit(max(codes))
+
+
+def run(row: str, strategy: str, seed: int) -> int:
+    """One run, as a user would start it; returns its exit code."""
+    source, words, _, _ = ROWS[row]
+    folder = ROOT / "runs" / "results" / f"finetune-{row}" / strategy / str(seed)
+    folder.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-m", "finetune", f"from=runs/results/{source}/{seed}"]
+    command += [*words.split(), f"strategy={strategy}", f"seed={seed}", "env.threads=1"]
+    command += [f"hydra.run.dir={folder.relative_to(ROOT)}"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    with (folder / "log").open("a") as log:
+        done = subprocess.run(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
+    print(f"{row} {strategy} seed {seed}: exit {done.returncode}", flush=True)
+    return done.returncode
+
+
+def keep(row: str) -> None:
+    """Gather what is finished of a row into docs/results, with what it comes to."""
+    source, words, strategies, at = ROWS[row]
+    raw: dict[str, Any] = {"command": f"finetune from={source} {words}", "threads": 1}
+    found: dict[str, list[dict[str, Any]]] = {}
+    for strategy in strategies:
+        for folder in sorted((ROOT / "runs/results" / f"finetune-{row}" / strategy).glob("*")):
+            if (folder / "summary.json").exists():
+                summary = json.loads((folder / "summary.json").read_text())
+                numbers = {"seed": summary["seed"], "wall_s": summary["wall_s"]}
+                found.setdefault(strategy, []).append({**numbers, **summary["finetune"]})
+    raw["at"] = {
+        strategy: {str(step): told(runs, step) for step in at} for strategy, runs in found.items()
+    }
+    raw["strategies"] = found
+    RAW.mkdir(parents=True, exist_ok=True)
+    (RAW / f"finetune-{row}.json").write_text(json.dumps(raw, indent=1) + "\n")
+
+
+def told(runs: Sequence[dict[str, Any]], step: int) -> dict[str, Any]:
+    """Each seed's mean return and successes at the first look at or after `step`, and the IQM."""
+    looks = [next((r for r in run["curve"] if r[0] >= step), None) for run in runs]
+    if not looks or any(look is None for look in looks):
+        return {}
+    returns = [look[1] for look in looks if look is not None]
+    solved = [look[3] for look in looks if look is not None]
+    found: dict[str, Any] = {"returns": returns, "success": float(np.mean(solved))}
+    if len(returns) > 1:
+        centre, low, high = interval(np.array(returns)[:, None])
+        found |= {"iqm": round(centre, 2), "95": [round(low, 2), round(high, 2)]}
+    return found
+
+
+def show(row: str, raw: dict[str, Any]) -> None:
+    """The table of a row, in Markdown."""
+    steps = [str(step) for step in ROWS[row][3]]
+    print(f"\n{row}: {raw['command']}\n")
+    heads = ["strategy", *(f"at {int(s):,}" for s in steps), "solved at the end", "choosing"]
+    print("| " + " | ".join(heads) + " |\n" + "|---" * len(heads) + "|")
+    for strategy, at in raw["at"].items():
+        cells = [strategy]
+        for step in steps:
+            each = ", ".join(f"{value:.4g}" for value in at[step].get("returns", []))
+            cells.append(f"{at[step].get('iqm', '-')} ({each})")
+        cells.append(f"{100 * at[steps[-1]].get('success', 0):.0f} %")
+        cells.append(", ".join(str(run["steps_choosing"]) for run in raw["strategies"][strategy]))
+        print("| " + " | ".join(cells) + " |")
+
+
+if __name__ == "__main__":
+    main()
