@@ -1,9 +1,8 @@
 """Recurrent cells whose backward pass through time is written by hand: GRU and LSTM.
 
-All numbers of a cell lie in one flat vector, as those of a `Stack` do. What does not depend on the
-state is done for the whole sequence in one product, the gates of a step share one, and the
-gradients of the weights are one product over all steps at the end. Gates are kept where they were
-computed and overwritten by their gradients on the way back.
+All numbers of a cell lie in one flat vector, as those of a `Stack` do. The gates of a step share a
+product, and the gradient of a weight is one over all steps at the end. Gates are kept where they
+were computed and overwritten by their gradients on the way back.
 """
 
 from __future__ import annotations
@@ -23,21 +22,19 @@ _tanh_back = torch.ops.aten.tanh_backward.grad_input
 class Trace:
     """What a pass left behind; `pull` uses it up."""
 
-    x: Tensor  # [T, N, I]
-    states: Tensor  # [T + 1, N, H], the first of which is zero
+    rows: Tensor  # [T + 1, N, I + 1 + H]: x, 1 and the state before, the first of which is zero
+    out: Tensor  # [T, N, H]
     saved: tuple[Tensor, ...]
-
-    @property
-    def out(self) -> Tensor:
-        """The output of every step [T, N, H]."""
-        return self.states[1:]
+    memory: Tensor  # what all of these are views into
 
 
 class Cell(nn.Module):
     """Base of the cells: I inputs, H outputs, a state [N, S] whose first H columns are the output.
 
     `step` moves on by one step. `trace` runs a sequence from the zero state; `pull` takes the
-    gradient with respect to its outputs back to the weights.
+    gradient with respect to its outputs back to the weights. Inputs, a one and the state lie side
+    by side in a row, and a weight is a matrix for some of its columns: so a gate, its bias
+    included, is one product, and its gradient another over all steps at the end.
     """
 
     state_width: int
@@ -51,6 +48,7 @@ class Cell(nn.Module):
         self._shapes = self._weights()
         self.theta = nn.Parameter(torch.empty(sum(math.prod(s) for s in self._shapes)))
         self._views: dict[int, list[Tensor]] = {}
+        self._memory: Tensor | None = None
         self._begin(generator)
 
     @torch.no_grad()
@@ -61,15 +59,14 @@ class Cell(nn.Module):
         finding out that an act and the reward that followed it must be looked at together.
         """
         bound = math.sqrt(6 / self.n_in)
-        weights = self.views(self.theta.detach().zero_())
-        matrices = [w for w in weights if w.ndim == 2]
-        half = len(matrices) // 2
-        for weight in matrices[:half]:  # of inputs
-            weight.uniform_(-bound, bound, generator=generator)
-        for weight in matrices[half:]:  # of the state
-            for gate in weight.split(self.width, 1):
-                noise = torch.randn(self.width, self.width, generator=generator)
-                gate.copy_(torch.linalg.qr(noise)[0])
+        for weight in self.views(self.theta.detach().zero_()):
+            rows = weight.shape[0]
+            if rows != 1 + self.width:  # has rows for inputs
+                weight[: self.n_in].uniform_(-bound, bound, generator=generator)
+            if rows != self.n_in + 1:  # has rows for the state
+                for gate in weight[-self.width :].split(self.width, 1):
+                    noise = torch.randn(self.width, self.width, generator=generator)
+                    gate.copy_(torch.linalg.qr(noise)[0])
 
     def views(self, flat: Tensor) -> list[Tensor]:
         """The weights as views into a vector [P] of this cell's numbers."""
@@ -89,7 +86,7 @@ class Cell(nn.Module):
         return self._views[place]
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_views": {}}  # a copy has its own numbers
+        return {**self.__dict__, "_views": {}, "_memory": None}  # a copy has its own numbers
 
     def start(self, n: int) -> Tensor:
         """The state [n, S] of those who have seen nothing."""
@@ -106,62 +103,85 @@ class Cell(nn.Module):
     def pull(self, trace: Trace, grad: Tensor, into: Tensor) -> None:
         """Write to `into` [P] the gradient of a loss, given that [T, N, H] of the outputs.
 
-        The trace is used up: a second call would find gradients where the gates were.
+        The trace is used up: its memory holds gradients, and will serve the next one.
         """
         raise NotImplementedError
 
-    def _weights(self) -> list[tuple[int, ...]]:
-        """The shapes of all weights in `theta`: of inputs, as many of the state, of biases."""
+    def _weights(self) -> list[tuple[int, int]]:
+        """The shapes of all weights, in their order in `theta`."""
         raise NotImplementedError
+
+    def _row(self, x: Tensor, state: Tensor) -> Tensor:
+        """Inputs, a one, the output before [N, I + 1 + H]."""
+        return torch.cat([x, x.new_ones(len(x), 1), state[:, : self.width]], -1)
+
+    def _rows(self, x: Tensor, *widths: int) -> tuple[Tensor, list[Tensor], Tensor]:
+        """Rows with all but the states, room for [T, N, width] each, and the memory of both.
+
+        Fresh memory is paid for page by page, which at these sizes costs as much as the gates.
+        """
+        steps, num, i = x.shape
+        sizes = [(steps + 1, num, i + 1 + self.width), *((steps, num, w) for w in widths)]
+        need = sum(math.prod(size) for size in sizes)
+        memory, self._memory = self._memory, None
+        if memory is None or len(memory) < need or memory.dtype != x.dtype:
+            memory = x.new_empty(need)
+        rows, *room = (
+            part.view(size)
+            for part, size in zip(
+                memory[:need].split([math.prod(size) for size in sizes]), sizes, strict=True
+            )
+        )
+        rows[:-1, :, :i] = x
+        rows[:, :, i] = 1.0
+        rows[0, :, i + 1 :] = 0.0
+        return rows, room, memory
 
 
 class GRU(Cell):
     """Gated recurrent unit (Cho et al. 2014, arXiv 1406.1078) as cuDNN and torch have it.
 
-    r, z = sigmoid(x W + h U + b);  n = tanh(x W_n + b_n + r (h U_n + c));  h' = (1 - z) n + z h.
+    r, z = sigmoid([x, 1, h] W);  n = tanh([x, 1] V + r m), m = [1, h] U;  h' = (1 - z) n + z h.
     """
 
     @property
     def state_width(self) -> int:  # type: ignore[override]
         return self.width
 
-    def _weights(self) -> list[tuple[int, ...]]:
+    def _weights(self) -> list[tuple[int, int]]:
         i, h = self.n_in, self.width
-        return [(i, 2 * h), (i, h), (h, 2 * h), (h, h), (2 * h,), (h,), (h,)]
+        return [(i + 1 + h, 2 * h), (i + 1, h), (1 + h, h)]
 
     def step(self, x: Tensor, state: Tensor) -> Tensor:
-        w, w_n, u, u_n, b, b_n, c = self._current()
-        r, z = torch.addmm(b, x, w).addmm_(state, u).sigmoid_().chunk(2, -1)
-        n = torch.addcmul(torch.addmm(b_n, x, w_n), r, torch.addmm(c, state, u_n))
+        w, v, u = self._current()
+        row = self._row(x, state)
+        r, z = torch.mm(row, w).sigmoid_().chunk(2, -1)
+        n = torch.mm(row[:, : len(v)], v).addcmul_(r, torch.mm(row[:, self.n_in :], u))
         return torch.lerp(_tanh_(n), state, z)
 
     @torch.no_grad()
     def trace(self, x: Tensor) -> Trace:
-        w, w_n, u, u_n, b, b_n, c = self._current()
-        steps, num, h = len(x), x.shape[1], self.width
-        flat = x.reshape(-1, self.n_in)
-        rz = torch.addmm(b, flat, w).view(steps, num, 2 * h)
-        n = torch.addmm(b_n, flat, w_n).view(steps, num, h)
-        m = torch.empty_like(n)  # h U_n + c
-        states = n.new_empty(steps + 1, num, h)
-        states[0] = 0
-        state = states[0]
-        for rz_, n_, m_, next_ in zip(rz, n, m, states[1:], strict=True):
-            rz_.addmm_(state, u).sigmoid_()
-            torch.addmm(c, state, u_n, out=m_)
+        w, v, u = self._current()
+        i, h = self.n_in, self.width
+        rows, (rz, n, m), memory = self._rows(x, 2 * h, h, h)
+        for row, next_, rz_, n_, m_ in zip(rows[:-1], rows[1:], rz, n, m, strict=True):
+            torch.mm(row, w, out=rz_).sigmoid_()
+            torch.mm(row[:, : i + 1], v, out=n_)
+            torch.mm(row[:, i:], u, out=m_)
             n_.addcmul_(rz_[:, :h], m_)
-            state = torch.lerp(_tanh_(n_), state, rz_[:, h:], out=next_)
-        return Trace(x, states, (rz, n, m))
+            torch.lerp(_tanh_(n_), row[:, i + 1 :], rz_[:, h:], out=next_[:, i + 1 :])
+        return Trace(rows, rows[1:, :, i + 1 :], (rz, n, m), memory)
 
     @torch.no_grad()
     def pull(self, trace: Trace, grad: Tensor, into: Tensor) -> None:
-        _, _, u, u_n, *_ = self._current()
-        h = self.width
+        w, v, u = self._current()
+        i, h = self.n_in, self.width
+        w_state, u_state = w[i + 1 :].mT, u[1:].mT
         rz, n, m = trace.saved
         back = torch.zeros_like(grad[0])  # with respect to the state after a step, from later ones
         own, spare = torch.empty_like(back), torch.empty_like(back)
-        rows = zip(trace.states[:-1], grad, rz, n, m, strict=True)
-        for state, grad_, rz_, n_, m_ in reversed(list(rows)):
+        steps = zip(trace.rows[:-1, :, i + 1 :], grad, rz, n, m, strict=True)
+        for state, grad_, rz_, n_, m_ in reversed(list(steps)):
             r_, z_ = rz_[:, :h], rz_[:, h:]
             back.add_(grad_)
             torch.sub(state, n_, out=spare).mul_(back)
@@ -172,69 +192,66 @@ class GRU(Cell):
             torch.mul(n_, m_, out=spare)
             torch.mul(n_, r_, out=m_)
             _sigmoid_back(spare, r_, grad_input=r_)
-            own.addmm_(rz_, u.mT).addmm_(m_, u_n.mT)
+            own.addmm_(rz_, w_state).addmm_(m_, u_state)
             back, own = own, back
-        w, w_n, u, u_n, b, b_n, c = self.views(into)
-        rz, n, m = rz.view(-1, 2 * h), n.view(-1, h), m.view(-1, h)
-        x, state = trace.x.reshape(-1, self.n_in), trace.states[:-1].view(-1, h)
-        torch.mm(x.mT, rz, out=w)
-        torch.mm(x.mT, n, out=w_n)
-        torch.mm(state.mT, rz, out=u)
-        torch.mm(state.mT, m, out=u_n)
-        torch.sum(rz, 0, out=b)
-        torch.sum(n, 0, out=b_n)
-        torch.sum(m, 0, out=c)
+        rows = trace.rows[:-1].flatten(0, 1)
+        w, v, u = self.views(into)
+        torch.mm(rows.mT, rz.flatten(0, 1), out=w)
+        torch.mm(rows[:, : i + 1].mT, n.flatten(0, 1), out=v)
+        torch.mm(rows[:, i:].mT, m.flatten(0, 1), out=u)
+        self._memory = trace.memory
 
 
 class LSTM(Cell):
     """Long short-term memory (Hochreiter & Schmidhuber 1997), with a forget gate that starts open.
 
-    i, f, o = sigmoid(x W + h U + b), g = tanh(...);  c' = f c + i g;  h' = o tanh(c').
+    i, f, o = sigmoid([x, 1, h] W), g = tanh(...);  c' = f c + i g;  h' = o tanh(c').
     The state is h and c side by side.
     """
 
-    def __init__(self, n_in: int, width: int, generator: torch.Generator) -> None:
-        super().__init__(n_in, width, generator)
+    def _begin(self, generator: torch.Generator) -> None:
+        super()._begin(generator)
         with torch.no_grad():
-            self.views(self.theta.detach())[2][width : 2 * width] += 1.0
+            self.views(self.theta)[0][self.n_in, self.width : 2 * self.width] = 1.0
 
     @property
     def state_width(self) -> int:  # type: ignore[override]
         return 2 * self.width
 
-    def _weights(self) -> list[tuple[int, ...]]:
-        i, h = self.n_in, self.width
-        return [(i, 4 * h), (h, 4 * h), (4 * h,)]
+    def _weights(self) -> list[tuple[int, int]]:
+        return [(self.n_in + 1 + self.width, 4 * self.width)]
 
     def step(self, x: Tensor, state: Tensor) -> Tensor:
-        w, u, b = self._current()
+        (w,) = self._current()
         h = self.width
-        a = torch.addmm(b, x, w).addmm_(state[:, :h], u)
+        a = torch.mm(self._row(x, state), w)
         i, f, o = a[:, : 3 * h].sigmoid_().chunk(3, -1)
         c = torch.mul(f, state[:, h:]).addcmul_(i, _tanh_(a[:, 3 * h :]))
         return torch.cat([o * torch.tanh(c), c], -1)
 
     @torch.no_grad()
     def trace(self, x: Tensor) -> Trace:
-        w, u, b = self._current()
-        steps, num, h = len(x), x.shape[1], self.width
-        gates = torch.addmm(b, x.reshape(-1, self.n_in), w).view(steps, num, 4 * h)
-        states, c = gates.new_empty(2, steps + 1, num, h)
-        states[0] = c[0] = 0
-        bent = torch.empty_like(c[1:])  # tanh(c)
-        for t, a in enumerate(gates):
-            a.addmm_(states[t], u)
+        (w,) = self._current()
+        h = self.width
+        rows, (gates, c, bent), memory = self._rows(x, 4 * h, h, h)  # bent: tanh(c)
+        before = torch.zeros_like(c[0])
+        out = rows[1:, :, -h:]
+        for row, out_, a, c_, bent_ in zip(rows[:-1], out, gates, c, bent, strict=True):
+            torch.mm(row, w, out=a)
             i, f, o = a[:, : 3 * h].sigmoid_().chunk(3, -1)
-            torch.mul(f, c[t], out=c[t + 1]).addcmul_(i, _tanh_(a[:, 3 * h :]))
-            torch.mul(o, torch.tanh(c[t + 1], out=bent[t]), out=states[t + 1])
-        return Trace(x, states, (gates, c, bent))
+            torch.mul(f, before, out=c_).addcmul_(i, _tanh_(a[:, 3 * h :]))
+            _tanh_(bent_.copy_(c_))
+            torch.mul(o, bent_, out=out_)
+            before = c_
+        return Trace(rows, out, (gates, c, bent), memory)
 
     @torch.no_grad()
     def pull(self, trace: Trace, grad: Tensor, into: Tensor) -> None:
-        _, u, _ = self._current()
+        (w,) = self._current()
+        w_state = w[self.n_in + 1 :].mT
         gates, c, bent = trace.saved
         back, back_c = grad.new_zeros(2, *grad.shape[1:])
-        spare, d_i, d_f = grad.new_empty(3, *grad.shape[1:])
+        spare, d_i, d_f, first = grad.new_zeros(4, *grad.shape[1:])
         for t in range(len(grad) - 1, -1, -1):
             i, f, o, g = gates[t].chunk(4, -1)
             back.add_(grad[t])
@@ -246,16 +263,13 @@ class LSTM(Cell):
             torch.mul(back_c, g, out=d_i)
             torch.mul(back_c, i, out=spare)
             _tanh_back(spare, g, grad_input=g)
-            torch.mul(back_c, c[t], out=d_f)
+            torch.mul(back_c, c[t - 1] if t else first, out=d_f)
             back_c.mul_(f)
             _sigmoid_back(d_i, i, grad_input=i)
             _sigmoid_back(d_f, f, grad_input=f)
-            torch.mm(gates[t], u.mT, out=back)
-        w, u, b = self.views(into)
-        gates = gates.view(-1, 4 * self.width)
-        torch.mm(trace.x.reshape(-1, self.n_in).mT, gates, out=w)
-        torch.mm(trace.states[:-1].reshape(-1, self.width).mT, gates, out=u)
-        torch.sum(gates, 0, out=b)
+            torch.mm(gates[t], w_state, out=back)
+        torch.mm(trace.rows[:-1].flatten(0, 1).mT, gates.flatten(0, 1), out=self.views(into)[0])
+        self._memory = trace.memory
 
 
 def _tanh_(x: Tensor) -> Tensor:

@@ -26,25 +26,25 @@ def _data() -> tuple[Tensor, Tensor]:
 
 
 def _torch_gru(cell: Cell, flat: Tensor) -> dict[str, Tensor]:
-    w, w_n, u, u_n, b, b_n, c = cell.views(flat)
+    w, v, u = cell.views(flat)
+    i = INPUTS
     return {
-        "weight_ih_l0": torch.cat([w, w_n], 1).T,
-        "weight_hh_l0": torch.cat([u, u_n], 1).T,
-        "bias_ih_l0": torch.cat([b, b_n]),
-        "bias_hh_l0": torch.cat([torch.zeros_like(b), c]),
+        "weight_ih_l0": torch.cat([w[:i], v[:i]], 1).T,
+        "weight_hh_l0": torch.cat([w[i + 1 :], u[1:]], 1).T,
+        "bias_ih_l0": torch.cat([w[i], v[i]]),
+        "bias_hh_l0": torch.cat([torch.zeros_like(w[i]), u[0]]),
     }
 
 
 def _torch_lstm(cell: Cell, flat: Tensor) -> dict[str, Tensor]:
     """Theirs has its gates in the order i, f, g, o; ours i, f, o, g."""
-    w, u, b = ([*x.chunk(4, -1)] for x in cell.views(flat))
-    for x in (w, u, b):
-        x[2], x[3] = x[3], x[2]
+    i, f, o, g = cell.views(flat)[0].chunk(4, -1)
+    w = torch.cat([i, f, g, o], 1)
     return {
-        "weight_ih_l0": torch.cat(w, 1).T,
-        "weight_hh_l0": torch.cat(u, 1).T,
-        "bias_ih_l0": torch.cat(b),
-        "bias_hh_l0": torch.zeros_like(torch.cat(b)),
+        "weight_ih_l0": w[:INPUTS].T,
+        "weight_hh_l0": w[INPUTS + 1 :].T,
+        "bias_ih_l0": w[INPUTS],
+        "bias_hh_l0": torch.zeros_like(w[INPUTS]),
     }
 
 
@@ -66,7 +66,7 @@ def test_a_cell_and_its_gradient_are_torchs(cls, theirs, names):
             torch.testing.assert_close(got, getattr(peer, name).grad, atol=1e-5, rtol=1e-5)
     if cls is GRU:  # the one bias that stands inside the reset gate
         torch.testing.assert_close(
-            cell.views(into)[-1], peer.bias_hh_l0.grad[2 * WIDTH :], atol=1e-5, rtol=1e-5
+            cell.views(into)[-1][0], peer.bias_hh_l0.grad[2 * WIDTH :], atol=1e-5, rtol=1e-5
         )
 
 
@@ -124,9 +124,26 @@ def test_a_moved_parameter_is_looked_up_again(cls):
     assert not torch.allclose(cell.trace(x).out, before)
 
 
-def test_an_lstm_starts_out_remembering():
-    _, _, bias = LSTM(INPUTS, WIDTH, torch.Generator()).views(LSTM(3, 6, torch.Generator()).theta)
-    assert (bias[WIDTH : 2 * WIDTH] == 1).all() and not bias[:WIDTH].any()
+def test_a_second_sequence_leaves_the_first_alone_until_it_is_used_up():
+    cell, (x, grad) = _cell(GRU), _data()
+    first = cell.trace(x)
+    out, into = first.out.clone(), [torch.empty_like(cell.theta) for _ in range(2)]
+    cell.trace(x[:3] + 1.0)
+    assert torch.equal(first.out, out)
+    cell.pull(first, grad, into[0])
+    cell.pull(cell.trace(x), grad, into[1])
+    assert torch.equal(into[0], into[1]), "memory that served before"
+
+
+def test_a_cell_starts_without_biases_and_an_lstm_remembering():
+    cell = LSTM(INPUTS, WIDTH, torch.Generator().manual_seed(0))
+    bias = cell.views(cell.theta.detach())[0][INPUTS]
+    assert bias.nonzero()[:, 0].tolist() == list(range(WIDTH, 2 * WIDTH))
+    cell = GRU(INPUTS, WIDTH, torch.Generator().manual_seed(0))
+    w, v, u = cell.views(cell.theta.detach())
+    assert not w[INPUTS].any() and not v[INPUTS].any() and not u[0].any()
+    torch.testing.assert_close(u[1:].T @ u[1:], torch.eye(WIDTH))
+    assert w[:INPUTS].all() and v[:INPUTS].all()
 
 
 def test_widths_are_at_least_one():
