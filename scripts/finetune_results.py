@@ -33,13 +33,13 @@ SEEDS = (0, 1, 2)
 ROWS: dict[str, tuple[str, str, list[str], list[int]]] = {
     "cheetah-run_forward": (
         "diayn-cheetah",
-        "task=run_forward steps=50000",
+        "task=run_forward steps=50000 agent.updates=4",
         ["scratch", "weights", "policy", "hierarchy", "play"],
         [10000, 25000, 50000],
     ),
     "cheetah-run_backward": (
         "diayn-cheetah",
-        "task=run_backward steps=50000",
+        "task=run_backward steps=50000 agent.updates=4",
         ["scratch", "policy"],
         [10000, 25000, 50000],
     ),
