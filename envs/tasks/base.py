@@ -101,6 +101,13 @@ class Tasks:
         info = {"feat": self._feat(), "unstable": self._steady}
         return self._observe(), rew, terminated, truncated, info
 
+    def rewards(self, tasks: Array, feat: Array, next_feat: Array, act: Array) -> Array:
+        """What steps [M] from `feat` to `next_feat` would pay, each under its own task [M, D].
+
+        Without what the world itself pays. Raises ValueError in families that pay for more.
+        """
+        raise ValueError(f"{self.name} does not pay for feats alone")
+
     def state_dict(self) -> State:
         """Everything a loaded copy needs to go on bit for bit."""
         return {
@@ -204,6 +211,13 @@ class Rewarded(Tasks):
     def _reward(self, feat: Array, next_feat: Array, act: Array, own: Array) -> Array:
         """The reward [N] of a step under `self.tasks`; act is in the world's own units."""
         raise NotImplementedError
+
+    def rewards(self, tasks: Array, feat: Array, next_feat: Array, act: Array) -> Array:
+        held, self.tasks = self.tasks, np.asarray(tasks, np.float64)
+        try:
+            return self._reward(feat, next_feat, act, np.zeros(len(feat)))
+        finally:
+            self.tasks = held
 
     def _reached(self, feat: Array) -> Array:
         """Where the task is over [N] bool."""

@@ -68,6 +68,14 @@ class Plane(Tasks):
     def _feat(self) -> Array:
         return self._at.astype(np.float32)
 
+    def rewards(self, tasks: Array, feat: Array, next_feat: Array, act: Array) -> Array:
+        held = self.tasks, self._at
+        self.tasks, self._at = np.asarray(tasks, np.float64), np.asarray(next_feat, np.float64)
+        try:
+            return self._outcome(np.asarray(feat, np.float64))[0]
+        finally:
+            self.tasks, self._at = held
+
     def _save(self) -> State:
         return {"position": self._at.copy(), "age": self._age.copy()}
 
