@@ -59,6 +59,7 @@ class Run:
         self._checkpoints = folder / "checkpoints"
         self._keep = keep
         self._stop = Stop()
+        self.unless_stopped = self._stop.spares  # for what may be given up when asked to stop
         self._versions: dict[str, str] = {}
         self._lock: Lock
         self._record: Record | None = None
@@ -325,8 +326,7 @@ class Run:
         seconds = record.elapsed
         whole: dict[str, Any] = {"stage": self.stage, "steps": self.step, "exact": self.exact}
         whole["wall_s"] = round(seconds, 1)
-        whole |= {"steps_per_s": round(self.step / max(seconds, 1e-9), 1)}
-        whole |= summary
+        whole |= {"steps_per_s": round(self.step / max(seconds, 1e-9), 1), **summary}
         try:
             record.sync()
             files.replace(self.folder / "summary.json", files.pretty(whole))

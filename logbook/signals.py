@@ -12,6 +12,10 @@ from typing import Any, Self
 _SIGNALS = ("SIGTERM", "SIGINT", "SIGHUP", "SIGUSR1", "SIGUSR2")
 
 
+class _GivenUp(BaseException):
+    """Not an Exception, lest the work that is given up takes it for a failure of its own."""
+
+
 class Stop:
     """While open, stop signals set `requested` instead of ending the process.
 
@@ -29,6 +33,28 @@ class Stop:
     def requested(self) -> bool:
         """Whether a signal has asked for the end; cheap enough for every step."""
         return bool(self.reason)
+
+    def spares(self, work: Callable[[], None]) -> bool:
+        """Whether `work` was done: a stop signal, past or to come, gives it up wherever it is.
+
+        It must leave things well when an exception passes through, and not be needed.
+        """
+
+        def give_up() -> BaseException:
+            self.raises = None  # once: a second signal must not disturb the clearing up
+            return _GivenUp()
+
+        try:
+            self.raises = give_up
+            if self.requested:
+                return False
+            work()
+            self.raises = None
+        except _GivenUp:
+            return False
+        finally:
+            self.raises = None
+        return True
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():

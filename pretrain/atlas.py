@@ -61,10 +61,12 @@ def make_atlas(
     `taken` and `numbers` come from `evaluate` with the same `seed`: the videos then show the first
     repetition again. `about` is shown on the page: `title`, `next` (a command) and any facts. Where
     nothing can be drawn, `videos` is "off", `why` says what to install, and the rest is made.
+    The page of an earlier atlas goes first and the new one comes last: with it, all is whole.
     Raises OSError if the folder takes no files.
     """
     place = folder / "videos"
     place.mkdir(parents=True, exist_ok=True)
+    (folder / "index.html").unlink(missing_ok=True)
     trajectory_map(taken, place / "map.png")
     outcome = {"videos": "off", "why": "not asked for"}
     if videos:

@@ -89,11 +89,15 @@ def pretrain_stage(config: dict[str, Any], run_dir: Path, overrides: tuple[str, 
 
 
 def _early_look(run: Run, config: Config, training: Training) -> None:
-    """A first, coarser atlas; training goes on where it was."""
+    """A first, coarser atlas; training goes on where it was, or stops if asked to meanwhile."""
     coarse = {**config["atlas"], "frames": int(config["atlas"]["frames"]) // 3}
-    summary = look(run.folder, {**config, "atlas": coarse}, training)
-    write_report(run.folder, summary, about(config, run.folder, training))
-    progress.say(f"a first look at the skills: {run.folder / 'index.html'}")
+
+    def draw() -> None:
+        summary = look(run.folder, {**config, "atlas": coarse}, training)
+        write_report(run.folder, summary, about(config, run.folder, training))
+
+    if run.unless_stopped(draw):
+        progress.say(f"a first look at the skills: {run.folder / 'index.html'}")
 
 
 def look(

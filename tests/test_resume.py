@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -12,10 +14,11 @@ import pytest
 
 from logbook import checkpoint, metrics
 from logbook.compose import compose
-from logbook.errors import UserError
+from logbook.errors import Exit, UserError
 from logbook.run import Run
+from pretrain import atlas
 from pretrain.resume import resume
-from pretrain.stage import assemble
+from pretrain.stage import assemble, pretrain_stage
 from rl.train import train
 
 ROOT = Path(__file__).parent.parent
@@ -85,6 +88,30 @@ def test_an_interrupted_training_ends_bit_for_bit_the_same(
     assert _outcome(tmp_path / "cut") == _outcome(tmp_path / "whole")
     rows = _outcome(tmp_path / "cut")[2]
     assert len(rows) == (7 if agent == "ppo" else 8)  # a round of PPO ends on its last row
+
+
+def test_a_stop_during_the_first_look_gives_the_look_up_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["env=point", "agent=sac", "skill=diayn", *SMALL["sac"].split(), *RUN.split()]
+    config = compose("pretrain", [*words, "atlas.early=200", "evaluate.steps=20"]).config
+    made = atlas.trajectory_map
+
+    def signalled(taken: Any, path: Path) -> None:
+        made(taken, path)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    folder = tmp_path / "cut"
+    with monkeypatch.context() as patch:
+        patch.setattr(atlas, "trajectory_map", signalled)
+        with pytest.raises(UserError, match="SIGTERM and saved at step 200") as stopped:
+            pretrain_stage(config, folder)
+    assert stopped.value.code == Exit.AGAIN
+    assert (folder / "videos/map.png").exists()
+    assert not (folder / "index.html").exists() and not (folder / "report.html").exists()
+    _train(folder, config)
+    _train(tmp_path / "whole", config)
+    assert _outcome(folder) == _outcome(tmp_path / "whole")
 
 
 def test_a_folder_that_is_no_run_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
