@@ -16,6 +16,7 @@ from envs.looped import LoopedWorld, Outcome
 
 __all__ = ["Gym"]
 
+_LIST = "python -c 'import gymnasium; gymnasium.pprint_registry()'"
 _MAX_OBS_FEATS = 64  # an image's pixels are no task space
 _MEASURED = {  # what Gymnasium's locomotion tasks report beside the observation
     "x_position": ("x", "m"),
@@ -124,13 +125,17 @@ def _make(
             disable_env_checker=True,
         )
     except (gymnasium.error.UnregisteredEnv, gymnasium.error.DeprecatedEnv) as error:
-        near = difflib.get_close_matches(id, gymnasium.registry, 1, 0.0)
-        raise ValueError(
-            f"env.id={id} is no registered Gymnasium id: did you mean {near[0]}?"
-        ) from error
+        named = {_unversioned(known): known for known in gymnasium.registry}
+        near = difflib.get_close_matches(_unversioned(id), named, 1, 0.7)
+        hint = f"did you mean {named[near[0]]}?" if near else f"to list them: {_LIST}"
+        raise ValueError(f"env.id={id} is no registered Gymnasium id: {hint}") from error
     except (gymnasium.error.Error, ImportError, AttributeError) as error:
         reason = " ".join(str(error).split())
         raise ValueError(f"env.id={id} cannot be made here: {reason}") from error
+
+
+def _unversioned(id: str) -> str:
+    return id.rpartition("-v")[0] or id
 
 
 def _measured(env: gymnasium.Env[Any, Any]) -> tuple[str, ...]:

@@ -134,7 +134,15 @@ def probe(name: str) -> tuple[float, str]:
     if done.returncode < 0:
         return 0.0, f"its driver crashed (signal {-done.returncode})"
     lines = [line for line in done.stderr.splitlines() if line[:1].strip()]
-    return 0.0, lines[-1][:100] if lines else f"exit {done.returncode}"
+    return 0.0, _plainly(lines[-1]) if lines else f"exit {done.returncode}"
+
+
+def _plainly(line: str) -> str:
+    """The last line of a traceback in words: PyOpenGL stumbles over a library that is not there."""
+    error, _, said = line.partition(": ")
+    if error in ("AttributeError", "TypeError", "ImportError"):
+        return "its library is missing or too old"
+    return (said if said and error.endswith(("Error", "Exception")) else line)[:100]
 
 
 def _switch() -> None:

@@ -78,8 +78,9 @@ class Progress:
             self._spoke = now
             rate = (step - self._start) / (now - self._began)
             left = (self.total - step) / rate if rate > 0 else 0.0
-            line = f"{step:,} of {self.total:,} steps, {rate:,.0f} a second, {_span(left)} left"
-            say(", ".join(filter(None, (line, _headline(row)))))
+            line = f"{step:,} of {self.total:,} steps, {rate:,.0f} a second"
+            promise = f"{_span(left)} left" if left > 0 else ""  # what comes now are no steps
+            say(", ".join(filter(None, (line, promise, _headline(row)))))
 
     def close(self) -> None:
         """Leave the bar as it stands."""

@@ -142,6 +142,27 @@ def test_mujoco_gl_is_honoured(fresh, monkeypatch):
     assert e.value.code == Exit.SETUP
 
 
+@pytest.mark.parametrize(
+    ("last", "told"),
+    [
+        (
+            "raise AttributeError(\"'NoneType' object has no attribute 'eglQueryString'\")",
+            "its library is missing or too old",
+        ),
+        ("raise ImportError('Unable to load EGL library')", "its library is missing or too old"),
+        ("raise RuntimeError('no display: none')", "no display: none"),
+        ("assert False, 'it draws nothing'", "it draws nothing"),
+        ("import sys; sys.exit('driver: none')", "driver: none"),
+    ],
+)
+def test_why_in_words(fresh, monkeypatch, last, told):
+    """Without a library, PyOpenGL's own tracebacks name attributes of None."""
+    monkeypatch.setattr(gl, "_PROBE", last)
+    assert gl.probe("egl") == (0.0, told)
+    monkeypatch.setitem(gl._TRIED, "Linux", ("egl",))
+    assert gl.choose().why == f"no OpenGL draws (egl: {told}): {gl.REMEDY}"
+
+
 def test_a_crashing_driver_is_survived(monkeypatch):
     monkeypatch.setattr(gl, "_PROBE", "import os; os.abort()")
     assert gl.probe("egl") == (0.0, "its driver crashed (signal 6)")

@@ -224,6 +224,8 @@ def test_unknown_ids_are_refused_with_the_nearest():
     for wrong, right in (("Pendulm-v1", "Pendulum-v1"), ("CartPole-v7", "CartPole-v1")):
         with pytest.raises(ValueError, match=f"{wrong}.*did you mean {right}"):
             world(wrong)
+    with pytest.raises(ValueError, match=r"Nope-v0 is no .* id: to list them: python -c .*print"):
+        world("Nope-v0")  # nothing is near
 
 
 def test_an_id_that_names_a_module_does_not_import_it(tmp_path, monkeypatch):

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from logbook import checkpoint, killpoints, metrics, run, versions
+from logbook import checkpoint, killpoints, metrics, progress, run, versions
 from logbook.errors import Exit, UserError
 from logbook.identity import digest
 from logbook.run import Run
@@ -379,6 +379,57 @@ def test_what_is_saved_may_be_left_at_once(tmp_path: Path) -> None:
             os.kill(os.getpid(), signal.SIGTERM)
             raise AssertionError("not reached")
     assert refusal.value.code == Exit.AGAIN
+
+
+def test_what_may_be_spared_is_given_up_when_asked_to_stop(tmp_path: Path) -> None:
+    reached = []
+
+    def work() -> None:
+        try:
+            reached.append("begun")
+            os.kill(os.getpid(), signal.SIGTERM)
+            reached.append("done")
+        except Exception:  # as in code that takes any failure for one of its own
+            reached.append("caught")
+        finally:
+            os.kill(os.getpid(), signal.SIGTERM)  # an impatient scheduler
+            reached.append("cleared up")
+
+    with pytest.raises(UserError, match="SIGTERM and saved at step 3"):
+        with Run.open(tmp_path, CONFIG, stage="pretrain") as a_run:
+            a_run.restore()
+            assert a_run.unless_stopped(lambda: reached.append("quiet"))
+            assert not a_run.unless_stopped(work) and a_run.stop_requested()
+            assert not a_run.unless_stopped(work), "asked already"
+            a_run.save(3, {})
+            os.kill(os.getpid(), signal.SIGTERM)  # nothing more is interrupted
+            raise a_run.stopped()
+    assert reached == ["quiet", "begun", "cleared up"]
+
+
+def test_spared_work_may_fail(tmp_path: Path) -> None:
+    def work() -> None:
+        raise KeyError
+
+    with Run.open(tmp_path, CONFIG, stage="pretrain") as a_run:
+        a_run.restore()
+        with pytest.raises(KeyError):
+            a_run.unless_stopped(work)
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert a_run.stop_requested()
+
+
+def test_a_line_of_progress_promises_no_time_when_done(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress, "_PLAIN_EVERY", 0.0)
+    bar = progress.Progress(100, 0)
+    for step in (50, 100, 120):
+        bar.update(step, {"rollout/ep_rew_mean": 2.0})
+    going, *over = capsys.readouterr().out.splitlines()
+    assert going.startswith("50 of 100 steps, ") and "1 min left, return 2" in going
+    assert len(over) == 2 and not any("left" in line for line in over)
+    assert all(line.endswith(" a second, return 2") for line in over)
 
 
 def test_a_run_rolls_back_twice_and_then_gives_up(tmp_path: Path) -> None:
