@@ -85,6 +85,18 @@ def test_help_needs_neither_torch_nor_mujoco_nor_hydra(tmp_path):
     assert max(len(line) for line in done.stdout.splitlines()) <= 100
 
 
+def test_waiting_threads_sleep_unless_told_otherwise(tmp_path):
+    body = "import os\nassert 'torch' not in sys.modules\nprint(os.environ['OMP_WAIT_POLICY'])"
+    code, out, _, _ = shell("name=a", cwd=tmp_path, body=body, OMP_WAIT_POLICY="active")
+    assert (code, out) == (0, "active\n")
+    unset = "import os; os.environ.pop('OMP_WAIT_POLICY', None)\n"
+    unset += "from logbook.cli import guard\n"
+    unset += "guard(lambda: print(os.environ['OMP_WAIT_POLICY']))"
+    env = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", unset], env=env, capture_output=True, text=True)
+    assert done.stdout == "passive\n"
+
+
 def test_the_reader_of_help_may_leave(tmp_path):
     env = os.environ | {"PYTHONPATH": str(ROOT)}
     line = f"{sys.executable} -m pretrain --help | true; exit ${{PIPESTATUS[0]}}"
