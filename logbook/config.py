@@ -18,6 +18,7 @@ import yaml
 
 from logbook.build import GROUPS, ROOT, check_node, nearest, typed
 from logbook.errors import Exit, UserError
+from logbook.ranges import in_range
 
 CONFIGS = ROOT / "configs"
 
@@ -137,6 +138,7 @@ def check(config: Mapping[str, Any], command: str) -> dict[str, Any]:
     for group in nodes:
         checked[group] = check_node(group, config[group])
         _counts(group, checked[group])
+        in_range(group, checked[group])
     return checked
 
 

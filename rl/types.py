@@ -50,8 +50,8 @@ class WorldSpec:
 class Batch:
     """Transitions with one leading shape `...`.
 
-    `act` is as the policy drew it: one-hot if discrete, in [-1, 1] if squashed (SAC), and any number
-    where it is a sample of a Gaussian (PPO), which the world is given clipped to [-1, 1].
+    `act` is as the policy drew it: one-hot if discrete, in [-1, 1] if squashed (SAC), any number if
+    Gaussian (PPO): the world is given that clipped to [-1, 1].
     `feat` describes obs in task space (x, speed, height, ...), `next_feat` describes next_obs.
     `terminated` stops the bootstrap, `truncated` only cuts the trace (rl/returns.py). `extras` is
     what the policy said while acting (log-probability, value), `valid` (False: do not learn) and

@@ -1,0 +1,83 @@
+"""What the numbers in a node may be: rates, discounts and shares, refused before torch is loaded.
+
+Keys mean the same in all of our nodes, so they are known by their last name; where one does not,
+its group stands before it. A plug-in's keys are its own: its constructor judges them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from logbook.build import signature
+from logbook.errors import UserError
+
+
+@dataclass(frozen=True)
+class _Range:
+    example: str
+    low: float = 0.0
+    high: float = math.inf
+    above: bool = False  # `low` itself is too little
+
+    def holds(self, value: float) -> bool:
+        fits = value > self.low if self.above else value >= self.low
+        return fits and value <= self.high and math.isfinite(value)
+
+    def __str__(self) -> str:
+        if self.high == math.inf:
+            return f"above {self.low:g}" if self.above else f"{self.low:g} or more"
+        low = f"above {self.low:g}, up" if self.above else f"{self.low:g}"
+        return f"{low} to {self.high:g}"
+
+
+_LIMITS = {
+    "lr": _Range("1e-3", above=True),
+    "learner.lr": _Range("1e-3"),  # 0 is a learner that does not learn, to compare with
+    "lr_end": _Range("0"),
+    "inner_lr": _Range("0.1"),
+    "later": _Range("0.5"),
+    "gamma": _Range("0.99", high=1.0),
+    "lam": _Range("0.95", high=1.0),
+    "skill.lam": _Range("30", above=True),  # METRA's multiplier, not a trace
+    "lam_lr": _Range("1e-3", above=True),
+    "slack": _Range("1e-3"),
+    "reward_scale": _Range("10", above=True),
+    "tau": _Range("0.01", high=1.0, above=True),
+    "clip": _Range("0.2", above=True),
+    "alpha": _Range("0.1", above=True),
+    "entropy": _Range("0.01"),
+    "entropy_end": _Range("0"),
+    "value_coef": _Range("0.5"),
+    "kl_coef": _Range("5e-4"),
+    "max_grad_norm": _Range("0.5", above=True),
+    "max_kl": _Range("0.01", above=True),
+    "damping": _Range("1e-5"),
+    "std": _Range("1", above=True),
+    "grow": _Range("0.1", high=1.0),
+}
+_GROUPS = ("agent", "skill", "learner", "strategy")  # worlds and tasks name theirs as they like
+
+
+def in_range(group: str, node: Mapping[str, Any]) -> None:
+    """Hold the numbers of a checked node, also of nodes in it, against their limits.
+
+    Raises `UserError` that names the whole key, the limit and a value that works.
+    """
+    if group in _GROUPS and signature(group, node["name"]) is not None:
+        _look(group, group, node)
+
+
+def _look(group: str, where: str, node: Mapping[str, Any]) -> None:
+    for key, value in node.items():
+        full = f"{where}.{key}"
+        if isinstance(value, Mapping):
+            _look(group, full, value)
+        elif isinstance(value, int | float) and not isinstance(value, bool):
+            limit = _LIMITS.get(f"{group}.{key}", _LIMITS.get(key))
+            if limit is not None and not limit.holds(value):
+                raise UserError(
+                    f"{full}={value:g}: want {limit}, for example {full}={limit.example}"
+                )

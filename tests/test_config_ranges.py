@@ -1,0 +1,70 @@
+"""Numbers out of range are refused in one line, before anything is loaded that could use them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from logbook.config import CONFIGS, read_yaml
+from logbook.errors import Exit, UserError
+from logbook.ranges import in_range
+
+ROOT = Path(__file__).resolve().parent.parent
+GROUPS = ("agent", "skill", "learner", "strategy", "env", "tasks")
+SHIPPED = [p for g in GROUPS for p in sorted((CONFIGS / g).glob("*.yaml"))]
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda p: f"{p.parent.name}={p.stem}")
+def test_what_we_ship_is_in_range(path):
+    in_range(path.parent.name, read_yaml(path))
+
+
+@pytest.mark.parametrize(
+    ("group", "name", "key", "wrong", "right"),
+    [
+        ("agent", "sac", "lr", [-1.0, 0.0, float("nan"), float("inf")], [1e-3, 1e-9]),
+        ("agent", "sac", "gamma", [-0.1, 1.01], [0.0, 1.0]),
+        ("agent", "sac", "tau", [0.0, 1.5], [1.0, 1e-3]),
+        ("agent", "sac", "alpha", [0.0, -1.0], ["auto", 0.1]),
+        ("agent", "ppo", "lam", [1.1, -0.1], [0.0, 1.0]),
+        ("agent", "ppo", "clip", [0.0], [0.2, 3.0]),
+        ("agent", "ppo", "entropy", [-0.01], [0.0, 1.0]),
+        ("skill", "metra", "lam", [0.0, -30.0], [30.0, 0.5]),
+        ("learner", "promp", "lam", [30.0], [1.0]),
+        ("learner", "scratch", "lr", [-1e-3], [0.0]),
+    ],
+)
+def test_limits(group, name, key, wrong, right):
+    for value in right:
+        in_range(group, {"name": name, key: value})
+    for value in wrong:
+        with pytest.raises(UserError, match=rf"^{group}\.{key}={value:g}: want ") as e:
+            in_range(group, {"name": name, key: value})
+        example = str(e.value).rpartition(f"for example {group}.{key}=")[2]
+        in_range(group, {"name": name, key: float(example)})
+
+
+def test_a_node_in_a_node_is_named_in_full():
+    node = {"name": "hierarchy", "controller": {"name": "sac", "gamma": 2.0}}
+    with pytest.raises(UserError, match=r"^strategy\.controller\.gamma=2: want 0 to 1, for"):
+        in_range("strategy", node)
+
+
+def test_worlds_mean_what_they_like_by_their_keys():
+    in_range("env", {"name": "point", "lam": -5.0})
+
+
+def test_the_command_refuses_before_torch():
+    code = (
+        "import sys\nfrom logbook.compose import compose\nfrom logbook.errors import UserError\n"
+        "try:\n    compose('pretrain', ['agent.lr=-1'])\nexcept UserError as e:\n"
+        "    print(int(e.code), 'torch' in sys.modules, e)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
+    told = "agent.lr=-1: want above 0, for example agent.lr=1e-3"
+    assert done.stdout == f"{int(Exit.CONFIG)} False {told}\n", done.stderr
