@@ -1,9 +1,9 @@
 """Our SAC against stable-baselines3's on HalfCheetah-v5 with reward, at equal steps.
 
-    scripts/sac_vs_sb3.py --peer-python PATH --json docs/raw/sac_vs_sb3.json
+    scripts/sac_vs_sb3.py --peer-python PATH --json docs/results/sac_vs_sb3.json
 
 Both with the peer's defaults: 2x256, batch 256, learning rate 3e-4, tau 0.005, gamma 0.99, an
-automatic temperature with target entropy -6, one update per step of one world, observations as
+automatic temperature from 1 with target entropy -6, one update per step of one world, observations as
 they are. The policy's mode is evaluated in episodes of 1000 steps in Gymnasium's own environment,
 with the same seeds for both. Runs that the JSON file already holds are not repeated.
 """
@@ -70,6 +70,8 @@ def run_ours(options: argparse.Namespace, report: Callable[[int, Policy], None])
         start_steps=options.start,
         normalize_steps=0,
     )
+    with torch.no_grad():
+        agent.log_alpha.fill_(0.0)  # the peer's temperature starts at 1, ours at 0.1
     collector = Collector(
         world, agent, lambda n: torch.zeros(n, 0), seed=options.seed, skill_steps=None
     )
