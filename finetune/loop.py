@@ -44,12 +44,12 @@ class Finetuning:
         """One round, and a look at the policy if one is due."""
         before = self.step
         try:
-            if not self.curve and self.learner.player() is not None:
+            if not before and not self.curve and self.learner.player() is not None:
                 self._judge()
             for prefix, metrics in self.learner.advance():
                 self.means.add(prefix, metrics)
-            crossed = self.step // self._every > before // self._every
-            if crossed and self.learner.player() is not None:
+            due = not self.curve or self.step // self._every > before // self._every
+            if due and self.learner.player() is not None:
                 self._judge()
         except ValueError as e:  # a formula that is no number here
             if str(e).startswith("task."):

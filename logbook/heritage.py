@@ -53,7 +53,7 @@ def world_factory(config: Mapping[str, Any]) -> WorldFactory:
 def open_record(folder: Path, stage: str) -> dict[str, Any]:
     """The config of a run of `stage` that has something to hand over. Raises UserError."""
     if not (folder / "config.yaml").is_file():
-        raise UserError(f"from={folder} is not a run: it has no config.yaml{_hint(folder, stage)}")
+        raise UserError(f"from={folder} is not a run: {_found(folder)}{_hint(folder, stage)}")
     found = str(files.read_json(folder / "run.json").get("stage", stage))
     if found != stage:
         raise UserError(
@@ -171,6 +171,18 @@ def runs_of(stage: str, root: Path = Path("runs")) -> list[str]:
         if files.read_json(path).get("stage") == stage:
             found.append(str(path.parent))
     return found
+
+
+def _found(folder: Path) -> str:
+    """What lies in a folder that is no run: the runs below it, or what else there is."""
+    if not folder.is_dir():
+        return "there is no such folder"
+    inside = [p.parent for k in ("*", "*/*", "*/*/*") for p in folder.glob(f"{k}/config.yaml")]
+    if inside:
+        states = [f"{p} ({files.read_json(p / 'run.json').get('stage', 'a run')})" for p in inside]
+        return f"it has no config.yaml, but these lie in it: {', '.join(sorted(states)[:6])}"
+    names = sorted(p.name for p in folder.iterdir())
+    return f"it has no config.yaml, only {', '.join(names[:6])}" if names else "it is empty"
 
 
 def _hint(folder: Path, stage: str) -> str:

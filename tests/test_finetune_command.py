@@ -56,7 +56,7 @@ def test_formulas_are_taken_as_typed(formula: str, source: Path) -> None:
     "words, said",
     [
         ([], "from: missing; finetune goes on from a pretrain run, from=RUN"),
-        (["from=nowhere"], "from=nowhere is not a run: it has no config.yaml"),
+        (["from=nowhere"], "from=nowhere is not a run: there is no such folder"),
         (["from={}", "env=cheetah"], "takes its env from the run"),
         (["from={}", "env.name=maze"], "takes its env from the run"),
         (["from={}", "env.siz=3"], "did you mean env.size?"),
@@ -97,6 +97,8 @@ def test_what_does_not_fit_is_refused_with_the_cure(source: Path, tmp_path: Path
     (copy / "run.json").write_text(json.dumps(marked))
     with pytest.raises(UserError, match="is a metatrain run, want one of pretrain"):
         compose("finetune", [f"from={copy}"])
+    with pytest.raises(UserError, match=r"but these lie in it: .*other \(metatrain\)"):
+        compose("finetune", [f"from={tmp_path}"])
     shutil.rmtree(copy / "checkpoints")
     shutil.copy(source / "run.json", copy / "run.json")
     with pytest.raises(UserError, match="has no checkpoint yet: train it first, with: .*resume"):
