@@ -18,6 +18,7 @@ from logbook.seeds import seed_for
 
 if TYPE_CHECKING:
     from meta.proposals import Proposer
+    from meta.task_views import Map
 
 STEPS, REPS = 200, 3  # of a policy that is watched
 
@@ -182,11 +183,12 @@ def _own_skills(found: Proposer, source: Any, kind: str) -> list[int | None]:
     return own
 
 
-def _told(drawn: Any) -> str:
+def _told(drawn: Map) -> str:
     over = " and ".join(drawn.axes)
+    colours = "Blue is paid, red costs." if len(drawn.axes) == 2 else "Faint: the other tasks."
     if drawn.exact:
-        return f"Rewards over {over}: what a step from the start to each place would pay."
-    return f"Mean rewards over {over}, where anybody has been."
+        return f"Rewards over {over}: what a step from the start to each place pays. {colours}"
+    return f"Mean rewards over {over}, where anybody has been. {colours}"
 
 
 def about(

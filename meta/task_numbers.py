@@ -87,6 +87,10 @@ def measured(found: Proposer, seen: Seen, paid: Array, own: list[int | None]) ->
 def alarms(numbers: Mapping[str, Any], r: Array) -> list[str]:
     """What should worry whoever trains on these tasks."""
     count, lines = numbers["count"], []
+    if count == 1:
+        lines.append(
+            "one task is no family: there is nothing to tell apart, so nothing to adapt to"
+        )
     different = numbers["diversity"]["best_policies"]
     if count > 1 and different < 0.5 * count:
         lines.append(f"only {different} policies are the best seen on any of {count} tasks")

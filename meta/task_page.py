@@ -20,7 +20,7 @@ def write_page(
         alarm_box(numbers["alarms"]),
         _tiles(numbers),
         "<h2>What each task pays, and for whom</h2>",
-        f'<p class="soft">{escape(numbers["map"]["told"])} Blue is paid, red costs. '
+        f'<p class="soft">{escape(numbers["map"]["told"])} '
         '<b style="color:#12724a">The best episode</b> that was seen under the task is drawn in '
         'green, <b style="color:#a8322a">the worst</b> dashed in red.</p>',
         _cards(numbers, pictures),
@@ -47,7 +47,7 @@ def _tiles(numbers: Mapping[str, Any]) -> str:
         else "No near-duplicates were dropped."
     )
     made = [
-        tile(str(count), "tasks", "Proposed", gone),
+        tile(str(count), "task" if count == 1 else "tasks", "Proposed", gone),
         tile(
             f"{diversity['effective']:.1f}",
             f"of {count}",

@@ -14,7 +14,8 @@ from meta.task_views import Map, Seen
 Array = NDArray[Any]
 INK, FAINT, PAPER, GROUND = "#1f2733", "#8b95a3", "#ffffff", "#eef0f3"
 GOOD, BAD = "#12724a", "#a8322a"
-SIZE = 3.3  # inches of a panel
+SIZE = 3.3  # inches of a picture of one panel
+PANEL = (2.5, 2.2)  # inches of one of two
 WAYS = ("#e9edf2", "#c9d2dc")  # all that was seen: fill and lines
 
 
@@ -30,9 +31,8 @@ def draw_tasks(folder: Path, seen: Seen, paid: Array, best: Array, drawn: Map) -
     names = []
     for k in range(len(paid)):
         wide = 1 if together else 2
-        figure = Figure(
-            figsize=(SIZE * wide, SIZE if together else 2.8), dpi=110, layout="constrained"
-        )
+        size = (SIZE, SIZE) if together else (2 * PANEL[0], PANEL[1])
+        figure = Figure(figsize=size, dpi=110, layout="constrained")
         FigureCanvasAgg(figure)
         panels = [figure.add_subplot(1, wide, i + 1) for i in range(wide)]
         for panel in panels:
