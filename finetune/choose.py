@@ -125,9 +125,11 @@ class Regression(Sweep):
     def hear(self, skills: Array, rollout: Batch) -> None:
         super().hear(skills, rollout)
         y = rollout.rew.double().flatten().numpy()
-        for k, z in enumerate(self._skill.all_z()):
-            under = rollout.map(lambda x: x.flatten(0, 1))
-            r = self._skill.reward(_with_z(under, z.expand(len(y), -1))).double().cpu().numpy()
+        parts = [*self._skill.parameters(), *self._skill.buffers()]
+        device = parts[0].device if parts else torch.device("cpu")
+        flat = rollout.map(lambda x: x.flatten(0, 1).to(device))
+        for k, z in enumerate(self._skill.all_z().to(device)):
+            r = self._skill.reward(_with_z(flat, z.expand(len(y), -1))).double().cpu().numpy()
             self._sums[k] += [r.sum(), (r * r).sum(), y.sum(), (y * y).sum(), (r * y).sum()]
         self._rows += len(y)
 

@@ -96,4 +96,4 @@ class FlatLearner:
 
 def constant_z(all_z: Tensor) -> Tensor:
     """The mean of all skills [Z]: the z of a policy that was not told a skill."""
-    return torch.as_tensor(all_z).float().mean(0)
+    return torch.as_tensor(all_z).float().cpu().mean(0)

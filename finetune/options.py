@@ -30,7 +30,7 @@ class Options:
     def __init__(self, setting: Setting, steps: int, own: bool) -> None:
         if steps < 1:
             raise ValueError(f"strategy.skill_steps={steps}: want at least 1")
-        self._agent, self._z = setting.source.agent, setting.source.skill.all_z().float()
+        self._agent, self._z = setting.source.agent, setting.source.skill.all_z().float().cpu()
         self._width, self._steps, self._own = setting.source.spec.obs_dim, steps, own
         self._act_dim = setting.source.spec.act_dim
         if own and setting.source.spec.discrete:

@@ -59,7 +59,7 @@ class PolicyLearner:
         self.updates = 0
         self._how, self._seed = how, setting.stream("world")
         self._agent = setting.heir(self.world.world_spec, how.fresh)
-        self._all_z = torch.as_tensor(setting.source.skill.all_z()).float()
+        self._all_z = torch.as_tensor(setting.source.skill.all_z()).float().cpu()
         self._rule: Rule = RULES[how.rule](
             setting.source.skill, setting.num_envs, how.steps, how.episodes
         )

@@ -101,7 +101,7 @@ def test_choosing_finds_the_skill_that_goes_where_it_pays(
         def act(self, obs: torch.Tensor, z: torch.Tensor, explore: bool) -> Any:
             return z @ ways, {}
 
-    class Ways:
+    class Ways(torch.nn.Module):
         def all_z(self) -> torch.Tensor:
             return torch.eye(4)
 
