@@ -157,13 +157,16 @@ def caveats(outcomes: Sequence[Outcome]) -> list[str]:
                 lines.append(f"{task}: its runs differ in {key} ({values})")
     methods = list(dict.fromkeys(o.method for o in outcomes))
     shared = {t for t, runs in tasks.items() if len({o.method for o in runs}) == len(methods)}
+    few: list[str] = []
     for method in methods:
         counts = Counter(o.task for o in outcomes if o.method == method)
         if len({n for t, n in counts.items() if t in shared}) > 1:
             told = ", ".join(f"{n} on {t}" for t, n in counts.items())
             lines.append(f"{method} has {told}: across tasks equally many of each count")
         if min(counts.values()) < 3:
-            lines.append(f"{method} has tasks with fewer than 3 runs: such intervals say little")
+            few.append(method)
+    if few:
+        lines.append(f"fewer than 3 runs on a task, so that intervals say little: {', '.join(few)}")
     return list(dict.fromkeys(lines))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -51,7 +52,7 @@ def draw(
         panels.append((_curves, f"{task}: return by {x_name}, IQM, 95 % interval", by_method))
     across = min(len(panels), 2)
     down = -(-len(panels) // across)
-    tall = min(max(2.6, 1.2 + 0.4 * len(methods)), 7.0)
+    tall = min(max(2.6, 1.2 + 0.4 * sum(_wrapped(m).count("\n") + 1 for m in methods)), 7.0)
     figure = Figure(figsize=(6.4 * across, tall * down), dpi=120, layout="constrained")
     FigureCanvasAgg(figure)
     for k, (kind, *what) in enumerate(panels):
@@ -70,6 +71,10 @@ def draw(
     part.replace(path)
 
 
+def _wrapped(name: str) -> str:
+    return textwrap.fill(name, 30)
+
+
 def _title(panel: Any, text: str) -> None:
     panel.set_title(text, color=INK, fontsize=10.5, loc="left")
 
@@ -82,7 +87,7 @@ def _intervals(panel: Any, title: str, by_method: Mapping[str, Any], style: Styl
         panel.plot([value, value], [y - 0.28, y + 0.28], color=tint, linewidth=2.6)
         scores = numbers.get("scores", [])
         panel.plot(scores, [y] * len(scores), "o", color=tint, markersize=3.5, alpha=0.75)
-    panel.set_yticks(range(len(by_method)), list(by_method))
+    panel.set_yticks(range(len(by_method)), [_wrapped(m) for m in by_method])
     panel.set_ylim(len(by_method) - 0.4, -0.6)
     panel.margins(x=0.06)
     panel.grid(axis="y", visible=False)
@@ -110,7 +115,7 @@ def _improvement(panel: Any, metric: str, found: Mapping[str, Any], style: Style
         k, tint = len(names), style[x][0]
         panel.plot([low, high], [k, k], color=tint, linewidth=7, alpha=0.3)
         panel.plot(value, k, "o", color=tint, markersize=5)
-        names.append(f"{x} over {y}")
+        names.append(_wrapped(f"{x} over {y}"))
     panel.set_yticks(range(len(names)), names)
     panel.set_ylim(len(names) - 0.4, -0.6)
     panel.set_xlim(-0.03, 1.03)

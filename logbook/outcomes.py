@@ -235,7 +235,7 @@ def _told_apart(outcomes: list[Outcome]) -> list[Outcome]:
         groups[o.method, o.task].append(o)
     varying: dict[str, set[str]] = defaultdict(set)
     for (method, _), runs in groups.items():
-        varying[method] |= set(differing(runs))
+        varying[method] |= {k for k in differing(runs) if not k.startswith("evaluate.")}
     named = []
     for o in outcomes:
         keys = sorted(varying[o.method])

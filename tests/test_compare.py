@@ -255,5 +255,5 @@ def test_unlike_runs_are_told(tmp_path, capsys):
     assert compare([tmp_path], ["coverage.cells"], finished=True, to=tmp_path / "out") == 0
     said = capsys.readouterr()
     assert "differ in env.size (10, 20)" in said.err
-    assert "2 runs have seed 0" in said.err and "fewer than 3 runs" in said.err
+    assert "2 runs have seed 0" in said.err and "fewer than 3 runs on a task" in said.err
     assert "P(metra > diayn) = 1.00" in said.out
