@@ -163,7 +163,11 @@ def downstream(world: str, path: Path) -> None:
         f"Made by scripts/references.py: random acts are uniform; {why}."
     )
     keys = {f"env.{k}": v for k, v in env.items() if k not in ("name", "threads")}
-    keys |= {f"task.{k}": repr(v) for k, v in node.items() if k == "reward"}
+    keys |= {
+        f"task.{k}": "null" if v is None else repr(v)
+        for k, v in node.items()
+        if k in ("reward", "success", "at", "radius")
+    }
     write(f"{world} {node['title']}", how, keys, {"episode": {"random": low, "expert": high}})
 
 
