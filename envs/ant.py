@@ -8,7 +8,6 @@ from envs import feats
 from envs.base import Array
 from envs.contact import ContactWorld
 from envs.drawing import Camera
-from envs.mujoco import gymnasium_model
 
 __all__ = ["Ant"]
 
@@ -20,6 +19,10 @@ class Ant(ContactWorld):
     leaves heights 0.2 to 1 m; the 1 is paid while it has not.
     """
 
+    name = "ant"
+    file = "ant.xml"
+    obs_dim = 105
+    frame_skip = 5
     feat_names = feats.FREE
     feat_units = feats.FREE_UNITS
     motion = ("x_velocity_1s", "y_velocity_1s")
@@ -27,20 +30,9 @@ class Ant(ContactWorld):
     outputs = ("cfrc_ext", "xpos")
     camera = Camera(distance=4.2, elevation=-35.0, height=0.3)
 
-    def __init__(
-        self, *, num_envs: int, max_episode_steps: int, threads: int, render_mode: str | None = None
-    ) -> None:
-        super().__init__(
-            name="ant",
-            model=gymnasium_model("ant.xml"),
-            num_envs=num_envs,
-            obs_dim=105,
-            frame_skip=5,
-            max_episode_steps=max_episode_steps,
-            threads=threads,
-            render_mode=render_mode,
-        )
-        self._forces = self.batch.bind("cfrc_ext").reshape(num_envs, -1)
+    def _bind(self) -> None:
+        super()._bind()
+        self._forces = self.batch.bind("cfrc_ext").reshape(self.num_envs, -1)
         self._body = self.batch.bind("xpos")[:, 1, :2]
 
     def _start(self, rng: np.random.Generator) -> tuple[Array, Array]:

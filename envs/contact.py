@@ -145,8 +145,7 @@ class ContactWorld(MujocoWorld):
     trail = 2
     outputs: tuple[str, ...]
 
-    def __init__(self, **settings: Any) -> None:
-        super().__init__(**settings)
+    def _bind(self) -> None:
         self._at = np.zeros((self.num_envs, 2))
 
     def _simulator(self, threads: int) -> Any:

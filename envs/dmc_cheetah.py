@@ -6,8 +6,9 @@ import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
+from envs import feats
 from envs.base import Array
-from envs.suite import SuiteWorld, choose_task, suite_model, tolerance
+from envs.suite import SuiteWorld, tolerance
 
 __all__ = ["DmcCheetah"]
 
@@ -18,31 +19,17 @@ class DmcCheetah(SuiteWorld):
     The speed is the centre of mass's. Episodes begin two seconds after a fall from random joints.
     """
 
-    feat_names = ("x", "x_velocity", "x_velocity_1s", "height", "pitch")
-    feat_units = ("m", "m/s", "m/s over the past second", "m above the start pose", "rad")
+    name = "dmc_cheetah"
+    file = "cheetah.xml"
+    obs_dim = 17
+    frame_skip = 1
+    tasks = {"run": 10.0}  # m/s
+    feat_names = feats.PLANAR
+    feat_units = feats.planar_units("m above the start pose")
     motion = ("x_velocity_1s",)
     plane = ("x", "height")
 
-    def __init__(
-        self,
-        *,
-        num_envs: int,
-        max_episode_steps: int,
-        threads: int,
-        task: str,
-        render_mode: str | None = None,
-    ) -> None:
-        choose_task("dmc_cheetah", task, {"run": None})
-        super().__init__(
-            name="dmc_cheetah",
-            model=suite_model("cheetah.xml"),
-            num_envs=num_envs,
-            obs_dim=17,
-            frame_skip=1,
-            max_episode_steps=max_episode_steps,
-            threads=threads,
-            render_mode=render_mode,
-        )
+    def _bind(self) -> None:
         self._velocity = self.batch.bind("sensordata")[:, 0]
         # The suite takes the first settling step with the forces of the default pose: the same
         # push for everyone.
@@ -66,13 +53,11 @@ class DmcCheetah(SuiteWorld):
         return qpos, np.zeros(self.model.nv)
 
     def _reward(self) -> Array:
-        return tolerance(self._velocity, 10.0, np.inf, margin=10.0, at_margin=0.0, shape="linear")
+        speed, wanted = self._velocity, self._wanted
+        return tolerance(speed, wanted, np.inf, margin=wanted, at_margin=0.0, shape="linear")
 
     def _observe(self) -> Array:
         return np.concatenate([self.qpos[:, 1:], self.qvel], 1, dtype=np.float32)
 
     def _feat(self) -> Array:
-        x, height, pitch = self.qpos[:, :3].T
-        return np.stack(
-            [x, self.speed[:, 0], self.pace()[:, 0], height, pitch], 1, dtype=np.float32
-        )
+        return feats.planar(self)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from envs import feats
 from envs.base import Array
-from envs.suite import SuiteWorld, choose_task, suite_model, tolerance
+from envs.suite import SuiteWorld, tolerance
 
 __all__ = ["DmcHopper"]
 
@@ -17,31 +18,17 @@ class DmcHopper(SuiteWorld):
     (`task` hop) or small controls (stand).
     """
 
-    feat_names = ("x", "x_velocity", "x_velocity_1s", "height", "pitch")
-    feat_units = ("m", "m/s", "m/s over the past second", "m, torso above foot", "rad")
+    name = "dmc_hopper"
+    file = "hopper.xml"
+    obs_dim = 15
+    frame_skip = 4
+    tasks = {"stand": 0.0, "hop": 2.0}  # m/s
+    feat_names = feats.PLANAR
+    feat_units = feats.planar_units("m, torso above foot")
     motion = ("x_velocity_1s",)
     plane = ("x", "height")
 
-    def __init__(
-        self,
-        *,
-        num_envs: int,
-        max_episode_steps: int,
-        threads: int,
-        task: str,
-        render_mode: str | None = None,
-    ) -> None:
-        self._hop = choose_task("dmc_hopper", task, {"stand": False, "hop": True})
-        super().__init__(
-            name="dmc_hopper",
-            model=suite_model("hopper.xml"),
-            num_envs=num_envs,
-            obs_dim=15,
-            frame_skip=4,
-            max_episode_steps=max_episode_steps,
-            threads=threads,
-            render_mode=render_mode,
-        )
+    def _bind(self) -> None:
         centre = self.batch.bind("xipos")
         self._torso = centre[:, self.model.body("torso").id, 2]
         self._foot = centre[:, self.model.body("foot").id, 2]
@@ -49,20 +36,20 @@ class DmcHopper(SuiteWorld):
 
     def _reward(self) -> Array:
         standing = tolerance(self._torso - self._foot, 0.6, 2.0)
-        if self._hop:
-            speed = self._sensors[:, 0]
-            hopping = tolerance(speed, 2.0, np.inf, margin=1.0, at_margin=0.5, shape="linear")
-            return np.asarray(standing * hopping)
-        still = tolerance(self._ctrl, margin=1.0, at_margin=0.0, shape="quadratic").mean(1)
-        return np.asarray(standing * ((still + 4) / 5))
+        if self._wanted == 0:
+            still = tolerance(self._ctrl, margin=1.0, at_margin=0.0, shape="quadratic").mean(1)
+            return np.asarray(standing * ((still + 4) / 5))
+        speed, margin = self._sensors[:, 0], self._wanted / 2
+        hopping = tolerance(
+            speed, self._wanted, np.inf, margin=margin, at_margin=0.5, shape="linear"
+        )
+        return np.asarray(standing * hopping)
 
     def _observe(self) -> Array:
         touch = np.log1p(self._sensors[:, 3:])
         return np.concatenate([self.qpos[:, 1:], self.qvel, touch], 1, dtype=np.float32)
 
     def _feat(self) -> Array:
-        x, _, pitch = self.qpos[:, :3].T
-        height = self._torso - self._foot
-        return np.stack(
-            [x, self.speed[:, 0], self.pace()[:, 0], height, pitch], 1, dtype=np.float32
-        )
+        feat = feats.planar(self)
+        feat[:, 3] = self._torso - self._foot
+        return feat

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from envs.base import Array
 from envs.dmc import flat, load, quiet
 from envs.drawing import Camera, Drawing
-from envs.suite import SuiteWorld, choose_task, tolerance
+from envs.suite import SuiteWorld, tolerance
 from rl.types import State
 
 __all__ = ["DmcJaco"]
@@ -32,43 +32,31 @@ class DmcJaco(SuiteWorld):
     falling to 0 over as much again.
     """
 
+    name = "dmc_jaco"
+    obs_dim = 45
+    frame_skip = 20
+    tasks = {"reach_site": "reach_site_features"}
     feat_names = ("hand_x", "hand_y", "hand_z", "target_x", "target_y", "target_z", "distance")
     feat_units = ("m", "m", "m", "m", "m", "m", "m from hand to target")
     motion = ("hand_x", "hand_y", "hand_z")
     plane = ("hand_x", "hand_y")
     camera = Camera(distance=1.4, azimuth=90.0, elevation=-20.0, height=0.3, body=0)
 
-    def __init__(
-        self,
-        *,
-        num_envs: int,
-        max_episode_steps: int,
-        threads: int,
-        task: str,
-        render_mode: str | None = None,
-    ) -> None:
-        name = choose_task("dmc_jaco", task, {"reach_site": "reach_site_features"})
+    def _compile(self) -> mujoco.MjModel:
         with quiet():
-            (self._task,) = load("manipulation", name, 1)
+            (self._task,) = load("manipulation", self._wanted, 1)
             self._task.reset()
-        super().__init__(
-            name="dmc_jaco",
-            model=copy.copy(self._task.physics.model.ptr),
-            num_envs=num_envs,
-            obs_dim=45,
-            frame_skip=20,
-            max_episode_steps=max_episode_steps,
-            threads=threads,
-            render_mode=render_mode,
-        )
+        return copy.copy(self._task.physics.model.ptr)
+
+    def _bind(self) -> None:
         grip = self.model.site("jaco_arm/jaco_hand/pinchsite").id
         self._site = self.model.site("target_site").id
         self._place_of_grip = self.batch.bind("site_xpos")[:, grip]
         self._frame_of_grip = self.batch.bind("site_xmat")[:, grip]
-        self._torques = self.batch.bind("sensordata").reshape(num_envs, 6, 3)
+        self._torques = self.batch.bind("sensordata").reshape(self.num_envs, 6, 3)
         self._axes = self.model.jnt_axis[:6]
-        self._target = np.zeros((num_envs, 3))
-        self._now = np.zeros((num_envs, 45))  # observations; at a start, the task's own
+        self._target = np.zeros((self.num_envs, 3))
+        self._now = np.zeros((self.num_envs, 45))  # observations; at a start, the task's own
 
     def _begin(self, ids: NDArray[np.int64]) -> None:
         for i in ids:

@@ -8,11 +8,10 @@ from numpy.typing import NDArray
 
 from envs.base import Array
 from envs.drawing import Camera
-from envs.suite import SuiteWorld, choose_task, suite_file, tolerance
+from envs.suite import SuiteWorld, suite_file, tolerance
 
 __all__ = ["DmcQuadruped"]
 
-_SPEED = {"walk": 0.5, "run": 5.0}  # m/s
 _SECONDS = 20  # of the suite's episode; its floor ends where the target speed leads by then
 _POS = int(mujoco.mjtStage.mjSTAGE_POS)
 
@@ -25,6 +24,10 @@ class DmcQuadruped(SuiteWorld):
     orientation, just above the ground.
     """
 
+    name = "dmc_quadruped"
+    obs_dim = 78
+    frame_skip = 4
+    tasks = {"walk": 0.5, "run": 5.0}  # m/s
     feat_names = (
         "x", "y", "x_velocity", "y_velocity", "x_velocity_1s", "y_velocity_1s", "height", "upright",
     )  # fmt: skip
@@ -37,26 +40,10 @@ class DmcQuadruped(SuiteWorld):
     trail = 2  # x, y
     camera = Camera(distance=5.0, azimuth=90.0, elevation=-30.0)
 
-    def __init__(
-        self,
-        *,
-        num_envs: int,
-        max_episode_steps: int,
-        threads: int,
-        task: str,
-        render_mode: str | None = None,
-    ) -> None:
-        self._target = choose_task("dmc_quadruped", task, _SPEED)
-        super().__init__(
-            name="dmc_quadruped",
-            model=_flat_ground(_SECONDS * self._target),
-            num_envs=num_envs,
-            obs_dim=78,
-            frame_skip=4,
-            max_episode_steps=max_episode_steps,
-            threads=threads,
-            render_mode=render_mode,
-        )
+    def _compile(self) -> mujoco.MjModel:
+        return _flat_ground(_SECONDS * self._wanted)
+
+    def _bind(self) -> None:
         self._upright = self.batch.bind("xmat")[:, self.model.body("torso").id, 8]
         self._contacts = self.batch.bind("ncon")
         self._act = self.batch.bind("act")
@@ -81,7 +68,7 @@ class DmcQuadruped(SuiteWorld):
     def _reward(self) -> Array:
         speed = self._sensors[:, 6]
         move = tolerance(
-            speed, self._target, np.inf, margin=self._target, at_margin=0.5, shape="linear"
+            speed, self._wanted, np.inf, margin=self._wanted, at_margin=0.5, shape="linear"
         )
         upright = tolerance(self._upright, 1.0, np.inf, margin=2.0, at_margin=0.0, shape="linear")
         return np.asarray(upright * move)

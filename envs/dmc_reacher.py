@@ -8,12 +8,11 @@ from numpy.typing import NDArray
 
 from envs.base import Array
 from envs.drawing import Camera, Drawing
-from envs.suite import SuiteWorld, choose_task, suite_file, suite_model, tolerance
+from envs.suite import SuiteWorld, suite_file, tolerance
 from rl.types import State
 
 __all__ = ["DmcReacher"]
 
-_TARGET = {"easy": 0.05, "hard": 0.015}  # radius, m
 _FINGER = 0.01  # radius, m
 
 
@@ -24,35 +23,21 @@ class DmcReacher(SuiteWorld):
     episode.
     """
 
+    name = "dmc_reacher"
+    file = "reacher.xml"
+    obs_dim = 6
+    frame_skip = 1
+    tasks = {"easy": 0.05, "hard": 0.015}  # radius of the target, m
     feat_names = ("finger_x", "finger_y", "target_x", "target_y", "distance")
     feat_units = ("m", "m", "m", "m", "m from finger to target")
     motion = ("finger_x", "finger_y")
     plane = ("finger_x", "finger_y")
     camera = Camera(distance=0.8, azimuth=90.0, elevation=-90.0, height=0.0, body=0)
 
-    def __init__(
-        self,
-        *,
-        num_envs: int,
-        max_episode_steps: int,
-        threads: int,
-        task: str,
-        render_mode: str | None = None,
-    ) -> None:
-        self._radius = choose_task("dmc_reacher", task, _TARGET)
-        super().__init__(
-            name="dmc_reacher",
-            model=suite_model("reacher.xml"),
-            num_envs=num_envs,
-            obs_dim=6,
-            frame_skip=1,
-            max_episode_steps=max_episode_steps,
-            threads=threads,
-            render_mode=render_mode,
-        )
+    def _bind(self) -> None:
         geoms = self.batch.bind("geom_xpos")
         self._finger = geoms[:, self.model.geom("finger").id, :2]
-        self._goal = np.zeros((num_envs, 2))  # no part of the physics: nothing can touch it
+        self._goal = np.zeros((self.num_envs, 2))  # no part of the physics: nothing can touch it
 
     def _place(self, ids: NDArray[np.int64]) -> None:
         for i in ids:
@@ -65,7 +50,7 @@ class DmcReacher(SuiteWorld):
         return np.asarray(np.sqrt(np.square(self._goal - self._finger).sum(1)))
 
     def _reward(self) -> Array:
-        return tolerance(self._distance(), 0.0, self._radius + _FINGER)
+        return tolerance(self._distance(), 0.0, self._wanted + _FINGER)
 
     def _observe(self) -> Array:
         parts = [self.qpos, self._goal - self._finger, self.qvel]
@@ -89,7 +74,7 @@ class DmcReacher(SuiteWorld):
     def draw(self, row: Array, width: int, height: int) -> NDArray[np.uint8]:
         """A picture [height, width, 3] of one row of `snapshot()`, seen from above."""
         if self._drawing is None:
-            self._drawing = Drawing(_with_movable_target(self._radius), self.camera)
+            self._drawing = Drawing(_with_movable_target(self._wanted), self.camera)
         return self._drawing.frame(row, width, height)
 
 

@@ -6,11 +6,9 @@ import numpy as np
 
 from envs.base import Array
 from envs.drawing import Camera
-from envs.suite import SuiteWorld, choose_task, suite_model, tolerance
+from envs.suite import SuiteWorld, tolerance
 
 __all__ = ["DmcWalker"]
-
-_SPEED = {"stand": 0.0, "walk": 1.0, "run": 8.0}  # m/s
 
 
 class DmcWalker(SuiteWorld):
@@ -20,6 +18,11 @@ class DmcWalker(SuiteWorld):
     the centre of mass against 1 (walk) or 8 (run) m/s.
     """
 
+    name = "dmc_walker"
+    file = "walker.xml"
+    obs_dim = 24
+    frame_skip = 10
+    tasks = {"stand": 0.0, "walk": 1.0, "run": 8.0}  # m/s
     feat_names = ("x", "x_velocity", "x_velocity_1s", "height", "upright")
     feat_units = ("m", "m/s", "m/s over the past second", "m", "cosine")
     motion = ("x_velocity_1s",)
@@ -27,26 +30,7 @@ class DmcWalker(SuiteWorld):
     trail = 2  # qpos begins with z, x
     camera = Camera(height=1.0)
 
-    def __init__(
-        self,
-        *,
-        num_envs: int,
-        max_episode_steps: int,
-        threads: int,
-        task: str,
-        render_mode: str | None = None,
-    ) -> None:
-        self._target = choose_task("dmc_walker", task, _SPEED)
-        super().__init__(
-            name="dmc_walker",
-            model=suite_model("walker.xml"),
-            num_envs=num_envs,
-            obs_dim=24,
-            frame_skip=10,
-            max_episode_steps=max_episode_steps,
-            threads=threads,
-            render_mode=render_mode,
-        )
+    def _bind(self) -> None:
         torso = self.model.body("torso").id
         self._xmat = self.batch.bind("xmat")
         self._height = self.batch.bind("xpos")[:, torso, 2]
@@ -56,16 +40,10 @@ class DmcWalker(SuiteWorld):
     def _reward(self) -> Array:
         standing = tolerance(self._height, 1.2, np.inf, margin=0.6)
         stand = (3 * standing + (1 + self._upright) / 2) / 4
-        if self._target == 0:
+        if self._wanted == 0:
             return np.asarray(stand)
-        move = tolerance(
-            self._velocity,
-            self._target,
-            np.inf,
-            margin=self._target / 2,
-            at_margin=0.5,
-            shape="linear",
-        )
+        speed, margin = self._velocity, self._wanted / 2
+        move = tolerance(speed, self._wanted, np.inf, margin=margin, at_margin=0.5, shape="linear")
         return np.asarray(stand * (5 * move + 1) / 6)
 
     def _observe(self) -> Array:

@@ -8,7 +8,6 @@ from envs import feats
 from envs.base import Array
 from envs.contact import ContactWorld
 from envs.drawing import Camera
-from envs.mujoco import gymnasium_model
 
 __all__ = ["Humanoid"]
 
@@ -20,6 +19,10 @@ class Humanoid(ContactWorld):
     forces. Terminates when the torso leaves heights 1 to 2 m; the 5 is paid while it has not.
     """
 
+    name = "humanoid"
+    file = "humanoid.xml"
+    obs_dim = 348
+    frame_skip = 5
     feat_names = feats.FREE
     feat_units = feats.FREE_UNITS
     motion = ("x_velocity_1s", "y_velocity_1s")
@@ -27,20 +30,10 @@ class Humanoid(ContactWorld):
     outputs = ("cfrc_ext", "cinert", "cvel", "qfrc_actuator", "xipos")
     camera = Camera(distance=3.8, height=0.9)
 
-    def __init__(
-        self, *, num_envs: int, max_episode_steps: int, threads: int, render_mode: str | None = None
-    ) -> None:
-        super().__init__(
-            name="humanoid",
-            model=gymnasium_model("humanoid.xml"),
-            num_envs=num_envs,
-            obs_dim=348,
-            frame_skip=5,
-            max_episode_steps=max_episode_steps,
-            threads=threads,
-            render_mode=render_mode,
-        )
-        flat = {name: self.batch.bind(name).reshape(num_envs, -1) for name in self.outputs}
+    def _bind(self) -> None:
+        super()._bind()
+        num = self.num_envs
+        flat = {name: self.batch.bind(name).reshape(num, -1) for name in self.outputs}
         self._forces = flat["cfrc_ext"]
         self._centres = self.batch.bind("xipos")
         self._share = self.model.body_mass[:, None]

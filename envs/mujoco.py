@@ -102,36 +102,31 @@ class Trail:
 class MujocoWorld(World):
     """N simulations of one model; `qpos` and `qvel` are live [N, nq] and [N, nv] views.
 
-    A subclass fills `_start` (initial qpos and qvel), `_outcome` (reward and ending), `_observe`
-    and `_feat`. `trail` says how many leading qpos entries make up the position: `speed`
-    [N, trail] is its velocity over the last step and `pace()` its mean over the past second. A
-    world whose physics diverges goes back to the state it had before the step and is reported as
-    unstable. `threads` 0 means one per core that this process may use.
+    A subclass states `name`, `file` (of its model), `obs_dim` and `frame_skip`, and fills `_start`
+    (initial qpos and qvel), `_outcome` (reward and ending), `_observe`, `_feat` and, for arrays of
+    the simulation that it reads, `_bind`. `trail` says how many leading qpos entries make up the
+    position: `speed` [N, trail] is its velocity over the last step and `pace()` its mean over the
+    past second. A world whose physics diverges goes back to the state it had before the step and
+    is reported as unstable. `threads` 0 means one per core that this process may use.
     """
 
+    name: str
+    file: ClassVar[str]
+    obs_dim: ClassVar[int]
+    frame_skip: ClassVar[int]
     trail: ClassVar[int] = 1
     camera: ClassVar[Camera] = Camera()
 
     def __init__(
-        self,
-        *,
-        name: str,
-        model: mujoco.MjModel,
-        num_envs: int,
-        obs_dim: int,
-        frame_skip: int,
-        max_episode_steps: int,
-        threads: int,
-        render_mode: str | None = None,
+        self, *, num_envs: int, max_episode_steps: int, threads: int, render_mode: str | None = None
     ) -> None:
-        self.model = model
-        self.frame_skip = frame_skip
-        self.dt = model.opt.timestep * frame_skip
-        low, high = model.actuator_ctrlrange.T.astype(np.float32)
+        self.model = self._compile()
+        self.dt = self.model.opt.timestep * self.frame_skip
+        low, high = self.model.actuator_ctrlrange.T.astype(np.float32)
         super().__init__(
-            name=name,
+            name=self.name,
             num_envs=num_envs,
-            observation_space=Box(-np.inf, np.inf, (obs_dim,), np.float32),
+            observation_space=Box(-np.inf, np.inf, (self.obs_dim,), np.float32),
             action_space=Box(low, high, dtype=np.float32),
             max_episode_steps=max_episode_steps,
             render_fps=round(1.0 / self.dt),
@@ -147,6 +142,7 @@ class MujocoWorld(World):
         self._rest = self.batch.state[0].copy()
         self._trail = Trail(num_envs, self.trail, self.dt)
         self._drawing: Drawing | None = None
+        self._bind()
 
     def pace(self) -> Array:
         """Mean velocity [N, trail] over the past second, or over the episode if it is younger."""
@@ -163,6 +159,12 @@ class MujocoWorld(World):
         for name, values in fields.items():
             self.batch.expand(name)[:] = values
         self.batch.set_const()
+
+    def _compile(self) -> mujoco.MjModel:
+        return gymnasium_model(self.file)
+
+    def _bind(self) -> None:
+        """Keep what a subclass reads besides qpos and qvel: called once, when all else is there."""
 
     def _simulator(self, threads: int) -> Any:
         return Batch(self.model, self.num_envs, threads)

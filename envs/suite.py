@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from typing import Any
+from typing import Any, ClassVar
 
 import mujoco
 import numpy as np
@@ -78,28 +78,25 @@ def choose_task(domain: str, task: str, known: dict[str, Any]) -> Any:
 class SuiteWorld(MujocoWorld):
     """N simulations of one suite model. No task of these worlds terminates.
 
-    A subclass fills `_start` with the suite's own random draws in the suite's order, so that with
-    the suite's generator it would start from the suite's states; `_reward`; `_observe`; `_feat`.
+    A subclass names its `tasks`, with what each of them wants: `_wanted` is that of the one chosen.
+    It fills `_start` with the suite's own random draws in the suite's order, so that with the
+    suite's generator it would start from the suite's states; `_reward`; `_observe`; `_feat`.
     """
+
+    tasks: ClassVar[dict[str, Any]]
 
     def __init__(
         self,
         *,
-        name: str,
-        model: mujoco.MjModel,
         num_envs: int,
-        obs_dim: int,
-        frame_skip: int,
         max_episode_steps: int,
         threads: int,
+        task: str,
         render_mode: str | None = None,
     ) -> None:
+        self._wanted = choose_task(self.name, task, self.tasks)
         super().__init__(
-            name=name,
-            model=model,
             num_envs=num_envs,
-            obs_dim=obs_dim,
-            frame_skip=frame_skip,
             max_episode_steps=max_episode_steps,
             threads=threads,
             render_mode=render_mode,
@@ -108,6 +105,9 @@ class SuiteWorld(MujocoWorld):
         self._flags = int(self._disabled[0])
         self._forward(np.arange(num_envs))
         self._cold = self.batch.state[0].copy()  # the default pose and its warm start
+
+    def _compile(self) -> mujoco.MjModel:
+        return suite_model(self.file)
 
     def _simulator(self, threads: int) -> Any:
         # Persistent: the stages at a step's end are then the next step's first, computed once.

@@ -7,7 +7,7 @@ import numpy as np
 from envs import feats
 from envs.base import Array
 from envs.drawing import Camera
-from envs.mujoco import MujocoWorld, gymnasium_model
+from envs.mujoco import MujocoWorld
 
 __all__ = ["Swimmer"]
 
@@ -15,26 +15,16 @@ __all__ = ["Swimmer"]
 class Swimmer(MujocoWorld):
     """Obs [8]: qpos without x and y, qvel. Reward: forward speed - 0.0001 |act|^2. Never ends."""
 
+    name = "swimmer"
+    file = "swimmer.xml"
+    obs_dim = 8
+    frame_skip = 4
     feat_names = feats.FLAT
     feat_units = feats.FLAT_UNITS
     motion = ("x_velocity_1s", "y_velocity_1s")
     plane = ("x", "y")
     trail = 2
     camera = Camera(distance=6.5, elevation=-60.0, height=0.0)
-
-    def __init__(
-        self, *, num_envs: int, max_episode_steps: int, threads: int, render_mode: str | None = None
-    ) -> None:
-        super().__init__(
-            name="swimmer",
-            model=gymnasium_model("swimmer.xml"),
-            num_envs=num_envs,
-            obs_dim=8,
-            frame_skip=4,
-            max_episode_steps=max_episode_steps,
-            threads=threads,
-            render_mode=render_mode,
-        )
 
     def _start(self, rng: np.random.Generator) -> tuple[Array, Array]:
         qpos = self.model.qpos0 + rng.uniform(-0.1, 0.1, self.model.nq)
