@@ -2,8 +2,9 @@
 
 r_z(s') = skill.reward under z (for DIAYN: log q(z|s') - log p(z); Gupta et al. 2018, section 4.1),
 centred and scaled for each task by what the skills' own states earn under it, so that no task
-shouts. UML-Random takes the same method with networks that were never trained. Skills that look
-alike are proposed once.
+shouts. log q has no lower end, and far from a skill its tail would outweigh all that happens near;
+so rewards stop falling at a floor below chance (`floor` null: as published). UML-Random takes the
+same method with networks that were never trained. Skills that look alike are proposed once.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from rl.types import Batch, WorldSpec
 Array = NDArray[Any]
 FORMAT = "proposed tasks 1"
 ALIKE = 0.25  # share of two skills' states that are mixed up: more, and one of them is dropped
-CONTINUOUS = 32  # tasks drawn from a method whose z are not finitely many
+FLOOR = 3.0  # nats below chance
 STATES = 200  # of each task, to centre and scale its reward by
 
 
@@ -49,6 +50,7 @@ class Proposer:
     scale: Tensor  # [K]
     spec: WorldSpec
     dropped: list[int]
+    floor: float | None = None  # rewards of methods with a posterior do not fall below minus this
 
     @property
     def count(self) -> int:
@@ -74,10 +76,16 @@ class Proposer:
 
     def _judge(self, batch: Batch, which: Tensor) -> Tensor:
         if len(self.methods) == 1:
-            return self.methods[0].reward(batch)
+            return self._floored(self.methods[0], batch)
         of = torch.from_numpy(self.of)[which]
-        rewards = torch.stack([method.reward(batch) for method in self.methods])
+        rewards = torch.stack([self._floored(method, batch) for method in self.methods])
         return rewards.gather(0, of[None])[0]
+
+    def _floored(self, method: Any, batch: Batch) -> Tensor:
+        rew: Tensor = method.reward(batch)
+        if self.floor is None or method.log_q is None:
+            return rew
+        return rew.clamp(min=-self.floor)
 
     def save(self, folder: Path) -> None:
         """Write the family, to be given to another learner with from=FOLDER."""
@@ -93,16 +101,20 @@ class Proposer:
             "centre": self.centre,
             "scale": self.scale,
             "dropped": self.dropped,
+            "floor": self.floor,
         }
         folder.mkdir(parents=True, exist_ok=True)
         if not checkpoint.listed(folder):
             checkpoint.save(folder, state, Manifest(0))
 
 
-def proposer(source: Path, kind: str, seed: int, share: float = 0.5) -> Proposer:
+def proposer(
+    source: Path, kind: str, seed: int, share: float = 0.5, floor: float | None = FLOOR
+) -> Proposer:
     """The family that a finished `pretrain` run, or a folder of saved tasks, proposes.
 
     `kind` is skills, random (the method untrained) or mixture (`share` of the tasks are skills).
+    `floor` is in the method's units, nats for DIAYN, below chance.
     Raises UserError where there is no such run.
     """
     if not (source / "config.yaml").exists() and checkpoint.listed(source):
@@ -129,7 +141,9 @@ def proposer(source: Path, kind: str, seed: int, share: float = 0.5) -> Proposer
     z = torch.cat([p[1] for p in parts])
     of = np.repeat(np.arange(len(parts)), [len(p[1]) for p in parts])
     one, zero = torch.ones(len(z)), torch.zeros(len(z))
-    found = Proposer(env, [node] * len(parts), methods, of, z, zero, one, run.spec, parts[0][2])
+    found = Proposer(
+        env, [node] * len(parts), methods, of, z, zero, one, run.spec, parts[0][2], floor
+    )
     _normalise(found, states)
     return found
 
@@ -155,7 +169,7 @@ def load(folder: Path) -> Proposer:
         methods.append(method)
     of, dropped = np.array(state["of"]), [int(k) for k in state["dropped"]]
     z, centre, scale = (torch.as_tensor(state[k]) for k in ("z", "centre", "scale"))
-    return Proposer(env, nodes, methods, of, z, centre, scale, spec, dropped)
+    return Proposer(env, nodes, methods, of, z, centre, scale, spec, dropped, state["floor"])
 
 
 def distinct(skill: Any, states: Batch, z: Tensor) -> tuple[list[int], list[int]]:

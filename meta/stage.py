@@ -45,8 +45,8 @@ def family_factory(config: Config, lessons: State | None = None) -> FamilyFactor
 
 
 @lru_cache(maxsize=4)
-def _proposer(source: str, kind: str, seed: int, share: float) -> Proposer:
-    return proposer(Path(source), kind, seed, share)
+def _proposer(source: str, kind: str, seed: int, share: float, floor: float | None) -> Proposer:
+    return proposer(Path(source), kind, seed, share, floor)
 
 
 def source_of(config: Config) -> Proposer | None:
@@ -61,8 +61,9 @@ def source_of(config: Config) -> Proposer | None:
             f"tasks={config['tasks']['name']}: want from=RUN, a pretrain run whose skills propose "
             f"the tasks{there}"
         )
-    share = float(config["tasks"].get("share", 0.5))
-    return _proposer(str(config["from"]), kind, seed_for(int(config["seed"]), "proposals"), share)
+    node, seed = config["tasks"], seed_for(int(config["seed"]), "proposals")
+    share = float(node.get("share", 0.5))
+    return _proposer(str(config["from"]), kind, seed, share, node["floor"])
 
 
 def learner_of(config: Config, family: Tasks) -> MetaLearner:

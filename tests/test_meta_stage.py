@@ -306,6 +306,6 @@ def test_a_proposal_rewards_what_its_skill_does(skilled: Path) -> None:
         blank.bool(),
         source.z[[0, source.count - 1]],
     )
-    own = source.methods[0].reward(batch)
+    own = source.methods[0].reward(batch).clamp(min=-3.0)
     ids = torch.tensor([0, source.count - 1])
     assert np.allclose(rew, ((own - source.centre[ids]) / source.scale[ids]).numpy(), atol=1e-6)

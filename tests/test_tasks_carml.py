@@ -30,7 +30,7 @@ def test_a_fit_finds_the_places_that_a_learner_goes_to() -> None:
     found = family.lessons()["middle"]
     for place in ((2, 0), (-2, 0), (0, 2)):
         assert np.abs(found - place).sum(1).min() < 0.1
-    own = family.rewards(found)
+    own = family.rewards_at(found)
     assert (own.argmax(1) == np.arange(3)).all(), "a task asks for its own place"
 
 
@@ -69,4 +69,4 @@ def test_a_copy_takes_the_lessons() -> None:
     one.learn(*states((1, 1), spread=0.3))
     other.take(one.lessons())
     at = np.random.default_rng(1).normal(0, 1, (5, 2))
-    np.testing.assert_array_equal(one.rewards(at), other.rewards(at))
+    np.testing.assert_array_equal(one.rewards_at(at), other.rewards_at(at))

@@ -83,7 +83,7 @@ class Carml(Plane):
         most = joint.max(-1, keepdims=True)
         return under, (most + np.log(np.exp(joint - most).sum(-1, keepdims=True)))[..., 0]
 
-    def rewards(self, at: Array) -> Array:
+    def rewards_at(self, at: Array) -> Array:
         """r_z [..., K] of positions [..., 2], centred and scaled."""
         return (self._raw(at) - self._centre) / self._width
 
@@ -154,7 +154,7 @@ class Carml(Plane):
 
     def _outcome(self, before: Array) -> tuple[Array, Array]:
         number = self.tasks[:, 0].astype(np.int64)
-        rew = self.rewards(self._at)[np.arange(self.num_envs), number]
+        rew = self.rewards_at(self._at)[np.arange(self.num_envs), number]
         return rew, np.zeros(self.num_envs, np.bool_)
 
     def _save(self) -> State:

@@ -21,6 +21,7 @@ class Mixture(Proposed):
         episodes: int,
         episode_steps: int,
         threads: int,
+        floor: float | None,
         share: float,
         name: str = "mixture",
     ) -> None:
@@ -33,5 +34,6 @@ class Mixture(Proposed):
             episodes=episodes,
             episode_steps=episode_steps,
             threads=threads,
+            floor=floor,
             name=name,
         )

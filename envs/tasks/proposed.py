@@ -28,7 +28,7 @@ class Proposed(Rewarded):
     """K tasks, all of them for training: what is held out is the family one transfers to.
 
     A task is the number of a proposal. The learner sees the world's observations and the reward,
-    never which task it is.
+    never which task it is. The source has been told the `floor` already.
     """
 
     task_names = ("proposal",)
@@ -47,8 +47,11 @@ class Proposed(Rewarded):
         episodes: int,
         episode_steps: int,
         threads: int,
+        floor: float | None,
         name: str,
     ) -> None:
+        if floor is not None and floor <= 0:
+            raise ValueError(f"tasks.floor={floor} must be above 0, or null")
         world = source.make_world(
             num_envs=num_envs, max_episode_steps=episode_steps, threads=threads
         )

@@ -21,6 +21,7 @@ class Skills(Proposed):
         episodes: int,
         episode_steps: int,
         threads: int,
+        floor: float | None,
         name: str = "skills",
     ) -> None:
         super().__init__(
@@ -30,5 +31,6 @@ class Skills(Proposed):
             episodes=episodes,
             episode_steps=episode_steps,
             threads=threads,
+            floor=floor,
             name=name,
         )
