@@ -4,7 +4,7 @@
 
 Both with the peer's defaults: 2x256, batch 256, learning rate 3e-4, tau 0.005, gamma 0.99, an
 automatic temperature from 1 with target entropy -6, one update per step of one world, observations
-as they are. The policy's mode is evaluated in episodes of 1000 steps in Gymnasium's own environment,
+as they are. The policy's mode is evaluated in episodes of 1000 steps in Gymnasium's own world,
 with the same seeds for both. Runs that the JSON file already holds are not repeated.
 """
 
