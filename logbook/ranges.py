@@ -1,4 +1,4 @@
-"""What the numbers in a node may be: rates, discounts and shares, refused before torch is loaded.
+"""What the numbers in a node may be: rates, shares and counts, refused before torch is loaded.
 
 Keys mean the same in all of our nodes, so they are known by their last name; where one does not,
 its group stands before it. A plug-in's keys are its own: its constructor judges them.
@@ -57,6 +57,17 @@ _LIMITS = {
     "damping": _Range("1e-5"),
     "std": _Range("1", above=True),
     "grow": _Range("0.1", high=1.0),
+    "hidden": _Range("64", low=1),
+    "batch_size": _Range("256", low=1),
+    "replay_size": _Range("100000", low=1),
+    "horizon": _Range("64", low=1),
+    "epochs": _Range("4", low=1),
+    "minibatches": _Range("4", low=1),
+    "skill.num_skills": _Range("16", low=2),
+    "skill.dim": _Range("2", low=2),
+    "skill.shown": _Range("16", low=1),
+    "skill.features": _Range("64", low=1),
+    "env.max_episode_steps": _Range("1000", low=1),
 }
 _GROUPS = ("agent", "skill", "learner", "strategy")  # worlds and tasks name theirs as they like
 
@@ -66,7 +77,7 @@ def in_range(group: str, node: Mapping[str, Any]) -> None:
 
     Raises `UserError` that names the whole key, the limit and a value that works.
     """
-    if group in _GROUPS and signature(group, node["name"]) is not None:
+    if group in (*_GROUPS, "env") and signature(group, node["name"]) is not None:
         _look(group, group, node)
 
 
@@ -75,9 +86,15 @@ def _look(group: str, where: str, node: Mapping[str, Any]) -> None:
         full = f"{where}.{key}"
         if isinstance(value, Mapping):
             _look(group, full, value)
-        elif isinstance(value, int | float) and not isinstance(value, bool):
-            limit = _LIMITS.get(f"{group}.{key}", _LIMITS.get(key))
-            if limit is not None and not limit.holds(value):
-                raise UserError(
-                    f"{full}={value:g}: want {limit}, for example {full}={limit.example}"
-                )
+            continue
+        limit = _LIMITS.get(f"{group}.{key}", _LIMITS.get(key) if group in _GROUPS else None)
+        if limit is None:
+            continue
+        for number in value if isinstance(value, list) else [value]:
+            if isinstance(number, bool) or not isinstance(number, int | float):
+                continue
+            if not limit.holds(number):
+                listed = isinstance(value, list)
+                shown = str(value).replace(" ", "") if listed else f"{value:g}"
+                example = f"[{limit.example}]" if listed else limit.example
+                raise UserError(f"{full}={shown}: want {limit}, for example {full}={example}")

@@ -35,6 +35,17 @@ def test_what_we_ship_is_in_range(path):
         ("skill", "metra", "lam", [0.0, -30.0], [30.0, 0.5]),
         ("learner", "promp", "lam", [30.0], [1.0]),
         ("learner", "scratch", "lr", [-1e-3], [0.0]),
+        ("agent", "sac", "batch_size", [0], [1]),
+        ("agent", "sac", "replay_size", [0], [1]),
+        ("agent", "ppo", "horizon", [0], [1]),
+        ("agent", "ppo", "epochs", [0], [1]),
+        ("agent", "ppo", "minibatches", [0], [1]),
+        ("skill", "diayn", "num_skills", [1], [2]),
+        ("skill", "metra", "dim", [1], [2]),
+        ("skill", "metra", "shown", [0], [1]),
+        ("skill", "rnd", "features", [0], [1]),
+        ("env", "cheetah", "max_episode_steps", [0], [1]),
+        ("env", "gym", "max_episode_steps", [0], [None, 1]),
     ],
 )
 def test_limits(group, name, key, wrong, right):
@@ -45,6 +56,14 @@ def test_limits(group, name, key, wrong, right):
             in_range(group, {"name": name, key: value})
         example = str(e.value).rpartition(f"for example {group}.{key}=")[2]
         in_range(group, {"name": name, key: float(example)})
+
+
+def test_every_width_of_a_network_counts_something():
+    in_range("agent", {"name": "sac", "hidden": []})
+    in_range("learner", {"name": "rl2", "hidden": 48})
+    told = r"^agent\.hidden=\[256,0\]: want 1 or more, for example agent\.hidden=\[64\]$"
+    with pytest.raises(UserError, match=told):
+        in_range("agent", {"name": "sac", "hidden": [256, 0]})
 
 
 def test_a_node_in_a_node_is_named_in_full():
