@@ -75,7 +75,8 @@ def numbers(taken: Rollouts, cells: int | None = None, random_cells: int | None 
     the true one (for methods without a discriminator: of episodes recognised by `recognised`);
     `mi_nats` = E[log q(z|s)] + log K, a lower bound on the mutual information of skill and state
     (without a discriminator: Fano's bound at that accuracy); `effective` = exp(mi_nats), how many
-    skills told apart without fail would carry as much.
+    skills told apart without fail would carry as much. Where the discriminator is surer than it is
+    right, `mi_nats` is below 0: a true bound that says nothing, and `effective` is 1.
     coverage: distinct 1 x 1 m floor cells (x alone where the world has one horizontal axis).
     displacement: metres from start to end, signed along x where x is the direction of travel.
     feat_spread: the smallest and largest value over skills, `of` the episode's end for places and
@@ -234,6 +235,11 @@ def alarms(taken: Rollouts, result: Numbers) -> list[str]:
             said.append(
                 f"collapsed: skills are recognised {skills['accuracy']:.0%} of the time, "
                 f"chance is {skills['chance']:.0%}"
+            )
+        elif skills["mi_nats"] < 0:
+            said.append(
+                "the discriminator is surer than it is right: its bound on the mutual information, "
+                f"{skills['mi_nats']:.2f} nats, does not tell how many skills are distinct"
             )
         elif skills["effective"] < skills["count"] / 2:
             said.append(

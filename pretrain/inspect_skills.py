@@ -83,7 +83,8 @@ def tell(folder: Path, numbers: Mapping[str, Any]) -> None:
     if skills["accuracy"] is not None:
         told.append(("accuracy", f"{skills['accuracy']:.0%} (chance {skills['chance']:.0%})"))
         bound, ceiling = skills["mi_nats"], skills["mi_ceiling_nats"]
-        told.append(("mutual information", f"{bound:.2f} of {ceiling:.2f} nats"))
+        void = ", a bound that says nothing" if bound < 0 else ""
+        told.append(("mutual information", f"{bound:.2f} of {ceiling:.2f} nats{void}"))
     if motion is not None:
         ways = (
             f"{motion['forward']} forward, {motion['backward']} backward, {motion['still']} still"

@@ -30,14 +30,21 @@ def tiles(numbers: Mapping[str, Any]) -> str:
         )
     if skills["count"] > 1:
         ceiling = skills["mi_ceiling_nats"]
+        meaning = (
+            f"At least this much is known of the skill once a state is seen; log {skills['count']} "
+            f"is all there is. Worth {skills['effective']:.1f} perfectly distinct skills."
+        )
+        if skills["mi_nats"] < 0:
+            meaning = (
+                "A bound below zero says nothing: on these rollouts the discriminator is surer "
+                "than it is right."
+            )
         made.append(
             tile(
                 f"{skills['mi_nats']:.2f}",
                 f"of {ceiling:.2f} nats",
                 "Mutual information",
-                f"At least this much is known of the skill once a state is seen; log "
-                f"{skills['count']} is all there is. Worth {skills['effective']:.1f} perfectly "
-                "distinct skills.",
+                meaning,
                 max(skills["mi_nats"], 0) / ceiling,
             )
         )

@@ -99,8 +99,8 @@ class Rollouts:
 def undisturbed(skill: Skill, seed: int) -> Iterator[None]:
     """Let the skill draw from a generator of its own for a while; its own stays where it was."""
     before = skill.generator.get_state()
-    skill.generator.manual_seed(seed)
     try:
+        skill.generator.manual_seed(seed)  # in here: a look may be given up at any moment
         yield
     finally:
         skill.generator.set_state(before)

@@ -10,6 +10,7 @@ from gymnasium.spaces import Box
 from torch.nn import functional as F
 
 from envs.base import World
+from pretrain import markup
 from pretrain.evaluate import alarms, confused, evaluate, fano, numbers, recognised, visited
 from pretrain.rollouts import Film, rollouts
 from skills.base import Skill
@@ -170,6 +171,18 @@ def test_collapse_poses_and_divergence_raise_alarms():
     said = "\n".join(alarms(bad, numbers(bad, 2, 5)))
     for part in ("collapsed", "poses", "visit 2 cells, a random policy 5", "diverged in 3"):
         assert part in said
+
+
+def test_a_bound_below_zero_is_said_to_say_nothing():
+    taken = look()
+    sure = replace(taken.judged, log_q=np.full(4, -3.0))  # right about most, and at a loss at times
+    found = numbers(replace(taken, judged=sure))
+    assert found["skills"]["mi_nats"] == pytest.approx(math.log(4) - 3)
+    assert found["skills"]["effective"] == 1.0 and found["skills"]["accuracy"] == 0.75
+    said = "\n".join(found["alarms"])
+    assert "-1.61 nats, does not tell" in said and "count as distinct" not in said
+    page = markup.tiles(found)
+    assert "-1.61" in page and "says nothing" in page and "At least this much" not in page
 
 
 def test_a_diverged_step_is_neither_learned_from_nor_counted():
