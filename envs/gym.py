@@ -117,19 +117,17 @@ class Gym(LoopedWorld):
 def _make(
     id: str, max_episode_steps: int | None, render_mode: str | None
 ) -> gymnasium.Env[Any, Any]:
+    drawn = {} if render_mode is None else {"render_mode": render_mode}  # many do not know the word
     try:
         return gymnasium.make(
-            id,
-            max_episode_steps=max_episode_steps,
-            render_mode=render_mode,
-            disable_env_checker=True,
+            id, max_episode_steps=max_episode_steps, disable_env_checker=True, **drawn
         )
     except (gymnasium.error.UnregisteredEnv, gymnasium.error.DeprecatedEnv) as error:
         named = {_unversioned(known): known for known in gymnasium.registry}
         near = difflib.get_close_matches(_unversioned(id), named, 1, 0.7)
         hint = f"did you mean {named[near[0]]}?" if near else f"to list them: {_LIST}"
         raise ValueError(f"env.id={id} is no registered Gymnasium id: {hint}") from error
-    except (gymnasium.error.Error, ImportError, AttributeError) as error:
+    except (gymnasium.error.Error, ImportError, AttributeError, TypeError) as error:
         reason = " ".join(str(error).split())
         raise ValueError(f"env.id={id} cannot be made here: {reason}") from error
 

@@ -205,6 +205,19 @@ def test_frames_come_small_and_only_if_asked_for(odd):
         blind.snapshot()
 
 
+def test_an_environment_that_cannot_be_drawn_need_not_know_of_it(odd):
+    class Blind(Odd):
+        def __init__(self):
+            super().__init__()
+
+    id = odd()
+    gymnasium.registry[id].entry_point = Blind
+    assert world(id).reset(seed=0)[0].shape == (2, 4)
+    with pytest.raises(ValueError, match=f"env.id={id} cannot be made here: .*render_mode") as e:
+        world(id, render_mode="rgb_array")
+    assert "\n" not in str(e.value)
+
+
 @pytest.mark.parametrize(
     ("kwargs", "named"),
     [
