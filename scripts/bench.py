@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as the commands do, before torch is loaded
+os.environ.setdefault("GOMP_SPINCOUNT", "20000")  # as the commands do, before torch is loaded
 
 _HERE = Path(__file__).parent
 sys.path[:0] = [str(_HERE), str(_HERE.parent)]

@@ -85,16 +85,16 @@ def test_help_needs_neither_torch_nor_mujoco_nor_hydra(tmp_path):
     assert max(len(line) for line in done.stdout.splitlines()) <= 100
 
 
-def test_waiting_threads_sleep_unless_told_otherwise(tmp_path):
-    body = "import os\nassert 'torch' not in sys.modules\nprint(os.environ['OMP_WAIT_POLICY'])"
-    code, out, _, _ = shell("name=a", cwd=tmp_path, body=body, OMP_WAIT_POLICY="active")
-    assert (code, out) == (0, "active\n")
-    unset = "import os; os.environ.pop('OMP_WAIT_POLICY', None)\n"
+def test_waiting_threads_spin_briefly_unless_told_otherwise(tmp_path):
+    body = "import os\nassert 'torch' not in sys.modules\nprint(os.environ['GOMP_SPINCOUNT'])"
+    code, out, _, _ = shell("name=a", cwd=tmp_path, body=body, GOMP_SPINCOUNT="7")
+    assert (code, out) == (0, "7\n")
+    unset = "import os; os.environ.pop('GOMP_SPINCOUNT', None)\n"
     unset += "from logbook.cli import guard\n"
-    unset += "guard(lambda: print(os.environ['OMP_WAIT_POLICY']))"
+    unset += "guard(lambda: print(os.environ['GOMP_SPINCOUNT']))"
     env = os.environ | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run([sys.executable, "-c", unset], env=env, capture_output=True, text=True)
-    assert done.stdout == "passive\n"
+    assert done.stdout == "20000\n"
 
 
 def test_the_reader_of_help_may_leave(tmp_path):
