@@ -28,9 +28,9 @@ def command(name: str, stage: Stage) -> NoReturn:
 
 def guard(function: Callable[[], int | None]) -> NoReturn:
     """Call it and exit: 0, the code it returns, or that of the error, which is told in one line."""
-    # OpenMP's threads spin while they wait for each other, which on shared cores takes the very time
-    # they wait for. An update of SAC on two cores, two threads: as libgomp comes 6 ms alone and over
-    # 60 ms beside two busy processes; asleep at once 8 and 20; spinning briefly 6 to 8 and 19.
+    # OpenMP's threads spin while they wait for each other, which on shared cores takes the very
+    # time they wait for. An update of SAC, two threads on two cores: as libgomp comes 6 ms alone
+    # and over 60 beside two busy processes; asleep at once 8 and 20; spinning briefly 6 to 8, 19.
     os.environ.setdefault("GOMP_SPINCOUNT", "20000")
     try:
         code = function() or 0
