@@ -94,14 +94,17 @@ ROWS: dict[str, Row] = {
         "chance",
     ),
     "rl2-bandit_50x10": Row(
-        "learner=rl2 tasks=bandit tasks.arms=50 evaluate.tasks=4000",
+        "learner=rl2 tasks=bandit tasks.arms=50 steps=4000000 learner.hidden=128 learner.lam=0.3 "
+        "learner.meta_batch=1000 learner.minibatches=8 learner.lr=2e-3 learner.entropy=0.01 "
+        "evaluate.tasks=4000",
         total,
         "reward of 10 pulls, 50 arms",
         "6.8; exact optimum 6.71",
         "6.4",
     ),
     "rl2-bandit_5x100": Row(
-        "learner=rl2 tasks=bandit tasks.pulls=100 steps=10000000 evaluate.tasks=4000",
+        "learner=rl2 tasks=bandit tasks.pulls=100 steps=10000000 learner.lam=0.9 "
+        "learner.meta_batch=500 learner.minibatches=8 evaluate.tasks=4000",
         total,
         "reward of 100 pulls, 5 arms",
         "78.7; Gittins 78.8",
