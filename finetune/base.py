@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 import torch
@@ -16,7 +17,7 @@ from torch import Tensor
 
 from finetune.world import TaskWorld
 from logbook.build import build
-from logbook.heritage import Pretrained
+from logbook.heritage import pretrained
 from logbook.seeds import seed_for
 from rl.types import Agent, Metrics, State, WorldSpec
 
@@ -30,6 +31,33 @@ class Player(Protocol):
 
     def act(self, obs: Tensor) -> Tensor:
         """Actions [N, A] in [-1, 1] or one-hot for obs [N, O]."""
+        ...
+
+    def hear(self, rew: Tensor, done: Tensor) -> None:
+        """What these led to: reward [N], and whether episodes ended [N] bool."""
+        ...
+
+
+class Source(Protocol):
+    """The run that a strategy goes on from, as its newest good checkpoint left it.
+
+    What else there is, the strategies of its stage know: `agent` and `skill`, or `learner`.
+    """
+
+    @property
+    def folder(self) -> Path: ...
+
+    @property
+    def step(self) -> int: ...
+
+    @property
+    def spec(self) -> WorldSpec:
+        """The world that was trained in."""
+        ...
+
+    @property
+    def episode_steps(self) -> int | None:
+        """The length of episodes to learn from; None: as long as the world's."""
         ...
 
 
@@ -65,7 +93,8 @@ class Setting:
     """Where a strategy works. `make_world` builds the task's world, as wide as wanted."""
 
     make_world: Callable[..., TaskWorld]
-    source: Pretrained
+    source: Any
+    """What the strategy's `take_over` gave."""
     agent: dict[str, Any]
     device: torch.device
     seed: int
@@ -120,10 +149,16 @@ class Setting:
 
 
 class Strategy:
-    """Base of all strategies."""
+    """Base of all strategies. `stage` is that of the runs that it goes on from."""
+
+    stage = "pretrain"
 
     def __init__(self) -> None:
         """Nothing to set."""
+
+    def take_over(self, folder: Path, device: torch.device) -> Source:
+        """Open the run in `folder`. Raises UserError (codes 2 and 5)."""
+        return pretrained(folder, device)
 
     def learner(self, setting: Setting) -> Learner:
         """The strategy at work. Raises ValueError where it does not fit the world or the run."""

@@ -69,6 +69,7 @@ def evaluate(world: TaskWorld, player: Player, seed: int, every: int = 0) -> Sco
         if every and going[0] and (t + 1) % every == 0:
             kept.append(np.array(world.snapshot()[0]))
         done = terminated | truncated
+        player.hear(torch.from_numpy(np.asarray(rew, np.float32)), torch.from_numpy(done))
         going &= ~done
         if not going.any():
             break

@@ -26,6 +26,9 @@ class FlatPlayer:
         found: Tensor = self._agent.act(obs, self._z.expand(len(obs), -1), explore=False)[0]
         return found
 
+    def hear(self, rew: Tensor, done: Tensor) -> None:
+        """Nothing is remembered."""
+
 
 class FlatLearner:
     """`agent` in `world` under z [Z]; it does not learn before `warmup` env steps of its own."""

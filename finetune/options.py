@@ -107,6 +107,9 @@ class OptionPlayer:
         self._options.passed(np.zeros(len(obs), np.bool_))
         return act
 
+    def hear(self, rew: Tensor, done: Tensor) -> None:
+        """Options last through what they lead to."""
+
 
 class OptionLearner:
     """A controller over options, which learns from replay at the rate of env steps."""

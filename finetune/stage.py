@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from finetune.base import Learner, Setting, Strategy
+from finetune.base import Learner, Setting, Source, Strategy
 from finetune.evaluate import Score, evaluate
 from finetune.film import film
 from finetune.loop import Finetuning
@@ -18,7 +18,7 @@ from logbook.build import build
 from logbook.config import CONFIGS, read_yaml
 from logbook.device import device_of
 from logbook.errors import UserError
-from logbook.heritage import Pretrained, open_record, other_versions, pretrained, world_factory
+from logbook.heritage import other_versions, record_for, skills_behind, world_factory
 from logbook.run import Run
 from logbook.seeds import seed_for
 from rl.matmul import choose_matmul
@@ -46,8 +46,9 @@ def learn(config: dict[str, Any], run_dir: Path, overrides: tuple[str, ...] = ()
     if device_of(config).type == "cpu":
         choose_matmul()
     folder = Path(config["from"])
-    record = open_record(folder, "pretrain")
-    source = pretrained(folder, device_of(config))
+    record = record_for(config, "finetune")
+    strategy: Strategy = build("strategy", config["strategy"])
+    source = strategy.take_over(folder, device_of(config))
     training = assemble(config, source)  # before the folder is touched
     with Run.open(run_dir, config, stage="finetune", overrides=overrides) as run:
         if run.done:
@@ -89,14 +90,14 @@ def factory_of(config: Config) -> Callable[..., TaskWorld]:
     return build_world
 
 
-def assemble(config: Config, source: Pretrained) -> Finetuning:
+def assemble(config: Config, source: Source) -> Finetuning:
     """The strategy of a config at work, ready for its first step. Raises UserError."""
     factory, seed = factory_of(config), int(config["seed"])
     one = factory(num_envs=1)
     _fits(one, source, config)
     limit = one.world_spec.max_episode_steps
     one.close()
-    cut = config["episode_steps"]
+    cut = source.episode_steps if config["episode_steps"] is None else config["episode_steps"]
     over = {"max_episode_steps": cut} if cut is not None and cut < limit else {}
     setting = Setting(
         make_world=lambda *, num_envs: factory(num_envs=num_envs, **over),
@@ -123,7 +124,7 @@ def assemble(config: Config, source: Pretrained) -> Finetuning:
     return Finetuning(learner, look, int(config["evaluate"]["every"]), source.step)
 
 
-def _fits(world: TaskWorld, source: Pretrained, config: Config) -> None:
+def _fits(world: TaskWorld, source: Source, config: Config) -> None:
     """Refuse a world that is not the one that was pretrained on."""
     now, then = world.inner.world_spec, source.spec
     for what in ("name", "obs_dim", "act_dim", "discrete"):
@@ -170,10 +171,13 @@ def next_command(config: Config) -> str:
     node = dict(config["task"])
     same = (p.stem for p in sorted((CONFIGS / "task").glob("*.yaml")) if read_yaml(p) == node)
     choice = next(same, None)
+    skills = skills_behind(Path(config["from"]))
+    if skills is None:  # a learner of tasks that no skills proposed
+        return progress.paste("evaluate", config["from"])
     if config["strategy"]["name"] == "all" or (choice is None and node["name"] != "formula"):
-        return progress.paste("inspect-skills", config["from"])
+        return progress.paste("inspect-skills", skills)
     task = [f"task={choice}"] if choice else ["task=custom", f"task.reward={node['reward']}"]
-    return progress.paste("finetune", f"from={config['from']}", *task, "strategy=all")
+    return progress.paste("finetune", f"from={skills}", *task, "strategy=all")
 
 
 def about(config: Config, step: int) -> dict[str, Any]:

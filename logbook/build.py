@@ -16,7 +16,15 @@ from pathlib import Path
 from typing import Any
 
 from logbook.errors import Exit, UserError
-from logbook.signature import Misfit, Signature, class_name, convert, from_class, from_source
+from logbook.signature import (
+    Misfit,
+    Signature,
+    class_name,
+    constant,
+    convert,
+    from_class,
+    from_source,
+)
 
 ROOT = Path(__file__).resolve().parent.parent
 """Where our packages lie."""
@@ -94,6 +102,14 @@ def signature(group: str, name: str) -> Signature | None:
             raise UserError(f"{group}.name={name}: no such {group}{_choices(name, names(group))}")
         return None
     return from_source(ROOT, f"{GROUPS[group].package}.{name}", class_name(path) or "")
+
+
+def trait(group: str, name: str, key: str, default: str) -> str:
+    """The word that a class gives to `key`, told without an import where the class is ours."""
+    path = _ours(group, name)
+    if path is None:
+        return str(getattr(lookup(group, name), key, default))
+    return constant(path, class_name(path) or "", key) or default
 
 
 def hyper_parameters(group: str, asked: Signature) -> Signature:

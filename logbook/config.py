@@ -136,6 +136,9 @@ def check(config: Mapping[str, Any], command: str) -> dict[str, Any]:
 
         config = inherit(config, command)
     for group in nodes:
+        if group in inherited(command) and config[group] == {}:  # the earlier run has none
+            checked[group] = {}
+            continue
         checked[group] = check_node(group, config[group])
         _counts(group, checked[group])
         in_range(group, checked[group])
@@ -157,14 +160,19 @@ def load_config(path: Path, command: str, *, allow_import: bool = False) -> dict
         checked = check(raw, command)
     except UserError as e:
         raise UserError(f"{path}: {e}", Exit.CHECKPOINT) from None
-    env = checked.get("env", {})
-    if not allow_import and (":" in str(env.get("id", "")) or env.get("allow_import")):
+    if not allow_import:
+        no_import(path, checked.get("env", {}))
+    return checked
+
+
+def no_import(path: Path, env: Mapping[str, Any]) -> None:
+    """Refuse an env node found in `path` that names a module of its own (code 5)."""
+    if ":" in str(env.get("id", "")) or env.get("allow_import"):
         raise UserError(
             f"{path}: env.id={env.get('id')} imports a module of its author's choice; "
             "if you trust it, say so with --allow-import",
             Exit.CHECKPOINT,
         )
-    return checked
 
 
 def _plain(where: str, value: Any) -> None:

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from logbook import checkpoint, files, progress, versions
-from logbook.build import build, nearest
-from logbook.config import CONFIGS, inherited, load_config, read_yaml
+from logbook.build import build, lookup, nearest, trait
+from logbook.config import CONFIGS, inherited, load_config, no_import, read_yaml
 from logbook.errors import Exit, UserError
 from logbook.seeds import seed_for
 
@@ -38,6 +38,8 @@ class Pretrained:
     make_world: WorldFactory
     agent: Any
     skill: Any
+    episode_steps: int | None = None
+    """The length of episodes that a later stage learns from; None: as long as the world's."""
 
 
 def world_factory(config: Mapping[str, Any]) -> WorldFactory:
@@ -102,37 +104,116 @@ def inherit(config: Mapping[str, Any], command: str) -> Mapping[str, Any]:
     """A config with its inherited groups filled in from the run that it goes on from.
 
     Later wins: that run's own values, configs/tuned/COMMAND/AGENT.yaml, the command line. A saved
-    config has them already and is left as it is. Raises UserError.
+    config has them already and is left as it is; a group that the run lacks stays empty. Raises
+    UserError.
     """
     nodes = inherited(command)
-    if all("name" in config[group] for group in nodes):
+    if any("name" in config[group] for group in nodes):
         return config
-    record = open_record(source_of(config, command), "pretrain")
+    record = record_for(config, command)
     tuned = tuned_for(command, record)
-    merged = {g: {**record[g], **tuned.get(g, {}), **config[g]} for g in nodes}
+    merged = {}
+    for group in nodes:
+        if group in record:
+            merged[group] = {**record[group], **tuned.get(group, {}), **config[group]}
+        elif config[group]:
+            raise UserError(
+                f"{group}.{next(iter(config[group]))}: from={config['from']} has no {group} that "
+                "could be changed; leave that key out"
+            )
     return {**config, **merged}
 
 
-def source_of(config: Mapping[str, Any], command: str) -> Path:
+def record_for(config: Mapping[str, Any], command: str) -> dict[str, Any]:
+    """The record of the run that a config goes on from, with its world as `env`.
+
+    A strategy says by its `stage` from which kind of run it goes on. Raises UserError: code 2 if
+    the run is of another kind.
+    """
+    name = config["strategy"]["name"]
+    wanted = trait("strategy", name, "stage", "pretrain")
+    folder = source_of(config, command, wanted)
+    found = stage_of(folder)
+    if found != wanted and {found, wanted} == {"pretrain", "metatrain"}:
+        raise UserError(
+            f"strategy={name}: from={folder} is a {found} run, want one of {wanted}; "
+            f"{_instead(folder, wanted)}"
+        )
+    record = open_record(folder, wanted)
+    return record if wanted == "pretrain" else {**record, "env": world_of(folder, record)}
+
+
+def world_of(folder: Path, record: Mapping[str, Any]) -> dict[str, Any]:
+    """The env node that makes the world of a `metatrain` run's tasks.
+
+    Proposed tasks bring that of the skills; a hand-made family has one if its world is that of an
+    env with nothing added to what is seen of it. Raises UserError if there is none.
+    """
+    node = record["tasks"]
+    if getattr(lookup("tasks", node["name"]), "kind", None) is not None:
+        for place in (folder / "proposals", Path(record["from"])):  # its own copy first
+            found = checkpoint.newest(place)[0]
+            if found is not None:
+                env = dict(checkpoint.load(found, only=("env",))["env"])
+                no_import(place, env)
+                return env
+        return dict(open_record(Path(record["from"]), "pretrain")["env"])
+    family = build("tasks", node, num_envs=1, seed=0)
+    world = getattr(family, "world", None)
+    path = CONFIGS / "env" / f"{getattr(world, 'name', '')}.yaml"
+    if world is not None and path.is_file() and family.spec.obs_dim == world.world_spec.obs_dim:
+        return dict(read_yaml(path))
+    raise UserError(
+        f"from={folder}: tasks={node['name']} has a world of its own, which no env=NAME makes, so "
+        "it takes no task; go on from a run of metatrain tasks=skills from=RUN, or try other tasks "
+        f"of its own: {progress.paste('evaluate', folder)}"
+    )
+
+
+def stage_of(folder: Path) -> str:
+    """The stage of the run in a folder, empty if it is none."""
+    return str(files.read_json(folder / "run.json").get("stage", ""))[:40]
+
+
+def skills_behind(folder: Path) -> Path | None:
+    """The `pretrain` run that a run came from, or is; None if there is none."""
+    if stage_of(folder) == "metatrain" and (folder / "config.yaml").is_file():
+        folder = Path(str(read_yaml(folder / "config.yaml").get("from") or folder))
+    return folder if stage_of(folder) == "pretrain" else None
+
+
+def _instead(folder: Path, wanted: str) -> str:
+    """How to come by a run of the stage that is wanted."""
+    if wanted == "metatrain":
+        return f"make one with: {progress.paste('metatrain', 'tasks=skills', f'from={folder}')}"
+    origin = skills_behind(folder)
+    such = f"such as the one it came from, from={origin}, " if origin else ""
+    return f"{such}or choose strategy=adapt"
+
+
+def source_of(config: Mapping[str, Any], command: str, stage: str = "pretrain") -> Path:
     """The folder that a config goes on from. Raises UserError if it names none."""
     if config.get("from"):
         return Path(config["from"])
-    runs = runs_of("pretrain")
-    there = f"; there are: {', '.join(runs[:6])}" if runs else "; make one with pretrain first"
-    raise UserError(f"from: missing; {command} goes on from a pretrain run, from=RUN{there}")
+    runs = runs_of(stage)
+    there = f"; there are: {', '.join(runs[:6])}" if runs else f"; make one with {stage} first"
+    raise UserError(f"from: missing; {command} goes on from a {stage} run, from=RUN{there}")
 
 
 def tuned_for(command: str, record: Mapping[str, Any]) -> dict[str, Any]:
     """What a command likes of the agent that it inherits."""
+    if "agent" not in record:
+        return {}
     path = CONFIGS / "tuned" / command / f"{record['agent']['name']}.yaml"
     return dict(read_yaml(path)) if path.is_file() else {}
 
 
 def tell(config: Mapping[str, Any], record: Mapping[str, Any], command: str) -> None:
     """Say what was inherited and what was not, in one line each."""
-    nodes, tuned = inherited(command), tuned_for(command, record)
-    names = ", ".join(f"{g}={record[g]['name']}" for g in nodes)
-    progress.say(f"inherited from {config['from']}: {names}, skill={record['skill']['name']}")
+    nodes, tuned = [g for g in inherited(command) if g in record], tuned_for(command, record)
+    told = [*nodes, *(g for g in ("skill", "learner", "tasks") if g in record)]
+    names = ", ".join(f"{g}={record[g]['name']}" for g in told)
+    progress.say(f"inherited from {config['from']}: {names}")
     changed = []
     for group in nodes:
         for key, value in config[group].items():

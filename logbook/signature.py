@@ -62,6 +62,17 @@ def class_name(path: Path) -> str | None:
     return None
 
 
+def constant(path: Path, name: str, key: str) -> str | None:
+    """The word that the class `name` in a module's source gives to `key`, or None."""
+    for cls in _module(path).body:
+        for node in cls.body if isinstance(cls, ast.ClassDef) and cls.name == name else []:
+            match node:
+                case ast.Assign(targets=[ast.Name(id=found)], value=ast.Constant(value=str(word))):
+                    if found == key:
+                        return word
+    return None
+
+
 def from_source(root: Path, module: str, name: str) -> Signature | None:
     """The keyword arguments of class `name` in `module` below `root`, without importing it.
 

@@ -138,6 +138,18 @@ class GradientLearner:
             params = params - rate * Slope(self.net, params, loss).grad
         return Adapted(params, memory.steps + 1, memory.told)
 
+    def lend(self, memory: Adapted, n: int) -> Adapted:
+        """The same: its params say what to do in any number of worlds."""
+        return memory
+
+    def pack(self, memory: Adapted) -> State:
+        """Where it has got to; a task that was told is not kept."""
+        return {"params": memory.params.clone(), "steps": memory.steps}
+
+    def unpack(self, state: State) -> Adapted:
+        """Undo `pack`."""
+        return Adapted(state["params"].to(self._device), int(state["steps"]), None)
+
     @torch.no_grad()
     def update(self, trials: Sequence[Batch]) -> Metrics:
         """Move the start, by what the rounds of a trial [T, N] show."""

@@ -229,7 +229,7 @@ class Sweep(Known):
         met = (last.done > 0).numpy() & (last.rew.numpy() + self.family.step_cost > 0.5)
         ended = self.family.moved(memory.place, last.act.argmax(-1).numpy())
         goal = np.where(met[:, None], ended, memory.goal)
-        y, x = np.divmod(obs.argmax(-1).numpy(), size)
+        x, y = (half.argmax(-1).numpy() for half in obs.split(size, -1))
         right, left, up = range(3)
         along = np.where(y % 2 == 0, right, left)
         at_end = x == np.where(y % 2 == 0, size - 1, 0)

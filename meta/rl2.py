@@ -138,6 +138,16 @@ class RL2(nn.Module):
     def adapt(self, memory: Tensor, rollout: Batch) -> Tensor:
         return memory
 
+    def lend(self, memory: Tensor, n: int) -> Tensor:
+        return memory.expand(n, -1).clone()
+
+    def pack(self, memory: Tensor) -> State:
+        return {"cell": memory}
+
+    def unpack(self, state: State) -> Tensor:
+        cell: Tensor = state["cell"].to(self._device)
+        return cell
+
     @torch.no_grad()
     def act(
         self, obs: Tensor, last: Last, memory: Tensor, explore: bool

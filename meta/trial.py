@@ -77,6 +77,18 @@ class MetaLearner(Protocol):
         """Learn to learn, from the rounds of a trial, each [T, N]."""
         ...
 
+    def lend(self, memory: Memory, n: int) -> Memory:
+        """A memory of one task for n worlds of it that are lived in side by side."""
+        ...
+
+    def pack(self, memory: Memory) -> State:
+        """A memory as something that can be kept."""
+        ...
+
+    def unpack(self, state: State) -> Memory:
+        """Undo `pack`."""
+        ...
+
     def reseed(self, seed: int) -> None:
         """Draw from other streams from now on."""
         ...
@@ -147,7 +159,7 @@ def live(
     )
     rounds, first = [], 0
     for episodes in policy.rounds(horizon):
-        rollout, last, memory = _round(family, policy, memory, last, z, first, episodes, explore)
+        rollout, last, memory = one_round(family, policy, memory, last, z, first, episodes, explore)
         rounds.append(rollout)
         first += episodes
         if first < horizon:
@@ -155,7 +167,8 @@ def live(
     return rounds
 
 
-def _round(
+@torch.no_grad()
+def one_round(
     family: Family,
     policy: Policy,
     memory: Memory,
@@ -165,7 +178,11 @@ def _round(
     episodes: int,
     explore: bool,
 ) -> tuple[Batch, Last, Memory]:
-    """`episodes` episodes in every world, the first of which is number `first` of the trial."""
+    """`episodes` episodes in every world, the first of which is number `first` of the trial.
+
+    z [N, D] are the tasks, `last` the step before. Returns the rollout [T, N] as `live` tells, the
+    last step of it, and the memory.
+    """
     obs_, info = family.reset()
     obs, feat = torch.from_numpy(obs_), torch.from_numpy(info["feat"])
     count: NDArray[np.int64] = np.zeros(len(z), np.int64)

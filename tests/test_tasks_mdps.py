@@ -275,11 +275,12 @@ def test_a_walk_in_the_grid() -> None:
     made = family("grid_goal", 2, size=3, episode_steps=5, step_cost=0.1)
     made.enter(np.array([[2.0, 0.0], [2.0, 2.0]]))
     obs, info = made.reset()
-    assert obs.argmax(-1).tolist() == [0, 0] and info["feat"].tolist() == [[0, 0, 0]] * 2
+    assert obs.tolist() == [[1, 0, 0, 1, 0, 0]] * 2 and info["feat"].tolist() == [[0, 0, 0]] * 2
     cells, rewards, ends = [], [], []
     for act in ([1, 2], [0, 2], [0, 2], [0, 1], [0, 0]):  # the first and third are into walls
         obs, rew, terminated, truncated, info = made.step(np.array(act))
-        cells.append(obs.argmax(-1).tolist())
+        assert (obs.reshape(2, 2, 3).sum(-1) == 1).all()
+        cells.append((obs[:, :3].argmax(-1) + 3 * obs[:, 3:].argmax(-1)).tolist())
         rewards.append(np.round(rew, 6).tolist())
         ends.append((terminated.tolist(), truncated.tolist()))
         if terminated[0]:

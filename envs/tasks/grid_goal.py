@@ -21,7 +21,10 @@ MOVES = np.array([[1, 0], [-1, 0], [0, 1], [0, -1]])
 
 
 class GridGoal(Tasks):
-    """Obs [size^2]: the cell y * size + x, one-hot. Every episode starts in the corner (0, 0).
+    """Obs [2 * size]: x one-hot, then y one-hot. Every episode starts in the corner (0, 0).
+
+    One input for each cell would say nothing of cells that were never goals in training: a learner
+    then walks to training goals without fault and is lost with held-out ones.
 
     The task row is the goal's (x, y), uniform over the cells outside the 2x2 block at the start.
     Those with (x + 2y) divisible by 5, a knight's move apart and so in every part of the grid, are
@@ -55,7 +58,7 @@ class GridGoal(Tasks):
             name="grid_goal",
             num_envs=num_envs,
             seed=seed,
-            obs_dim=size * size,
+            obs_dim=2 * size,
             action_space=Discrete(len(MOVES)),
             episodes=episodes,
             episode_steps=size * size if episode_steps is None else episode_steps,
@@ -95,8 +98,9 @@ class GridGoal(Tasks):
         return rew, found, ~found & (self._time >= self.episode_steps)
 
     def _observe(self) -> Array:
-        obs = np.zeros((self.num_envs, self.size**2), np.float32)
-        obs[self._worlds, self._place[:, 1] * self.size + self._place[:, 0]] = 1.0
+        obs = np.zeros((self.num_envs, 2 * self.size), np.float32)
+        obs[self._worlds, self._place[:, 0]] = 1.0
+        obs[self._worlds, self.size + self._place[:, 1]] = 1.0
         return obs
 
     def _feat(self) -> Array:
