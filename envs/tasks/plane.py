@@ -14,7 +14,7 @@ from rl.types import State
 
 
 class Plane(Tasks):
-    """Base of the point families: obs and feats [N, 2] are the position (x, y), in m.
+    """Base of the point families: feats [N, 2] are the position (x, y) in m, obs those by `unit`.
 
     An act is a move of at most `reach` m along each axis. All worlds are one array. A subclass
     says where episodes start and what a move is worth.
@@ -32,7 +32,10 @@ class Plane(Tasks):
         reach: float,
         episodes: int,
         episode_steps: int,
+        unit: float = 1.0,
     ) -> None:
+        if unit <= 0:
+            raise ValueError(f"tasks.unit={unit} must be above 0")
         if episode_steps < 1:
             raise ValueError(f"tasks.episode_steps={episode_steps}: want at least 1")
         super().__init__(
@@ -48,6 +51,7 @@ class Plane(Tasks):
         )
         self.spec = replace(self.spec, motion=("x", "y"), plane=("x", "y"))
         self.reach = reach
+        self._unit = unit
         self._at: Array = np.zeros((num_envs, 2))
         self._age: NDArray[np.int64] = np.zeros(num_envs, np.int64)
 
@@ -63,7 +67,7 @@ class Plane(Tasks):
         return rew, terminated, (self._age >= self.episode_steps) & ~terminated
 
     def _observe(self) -> Array:
-        return self._at.astype(np.float32)
+        return (self._at / self._unit).astype(np.float32)
 
     def _feat(self) -> Array:
         return self._at.astype(np.float32)

@@ -23,8 +23,9 @@ _SCATTER = 0.2  # episodes start within this of the origin on each axis, m
 class PointCorner(Plane):
     """Goals are the corners (+-2, +-2) m, moves of up to 0.2 m an axis, starts U(-0.2, 0.2)^2.
 
-    Episodes never terminate. There are four tasks only, drawn each on its own with equal chances,
-    so none are kept for `held_out`: both draws are of the same four.
+    Obs are the position divided by `unit` m. Episodes never terminate. There are four tasks only,
+    drawn each on its own with equal chances, so none are kept for `held_out`: both draws are of
+    the same four.
     """
 
     baselines = ("random", "straight")
@@ -36,6 +37,7 @@ class PointCorner(Plane):
         seed: int,
         episodes: int,
         episode_steps: int,
+        unit: float,
         name: str = "point_corner",
     ) -> None:
         super().__init__(
@@ -45,6 +47,7 @@ class PointCorner(Plane):
             reach=0.2,
             episodes=episodes,
             episode_steps=episode_steps,
+            unit=unit,
         )
 
     def sample(self, n: int, rng: np.random.Generator, held_out: bool) -> Array:

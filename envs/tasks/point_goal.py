@@ -38,9 +38,6 @@ class PointGoal(Plane):
         unit: float,
         name: str = "point_goal",
     ) -> None:
-        if unit <= 0:
-            raise ValueError(f"tasks.unit={unit} must be above 0")
-        self._unit = unit
         super().__init__(
             name=name,
             num_envs=num_envs,
@@ -48,13 +45,11 @@ class PointGoal(Plane):
             reach=0.1,
             episodes=episodes,
             episode_steps=episode_steps,
+            unit=unit,
         )
 
     def sample(self, n: int, rng: np.random.Generator, held_out: bool) -> Array:
         return rng.uniform(-_HALF, _HALF, (n, 2))
-
-    def _observe(self) -> Array:
-        return (self._at / self._unit).astype(np.float32)
 
     def _start(self, n: int) -> Array:
         return np.zeros((n, 2))
