@@ -176,10 +176,11 @@ def stage_of(folder: Path) -> str:
 
 
 def skills_behind(folder: Path) -> Path | None:
-    """The `pretrain` run that a run came from, or is; None if there is none."""
-    if stage_of(folder) == "metatrain" and (folder / "config.yaml").is_file():
-        folder = Path(str(read_yaml(folder / "config.yaml").get("from") or folder))
-    return folder if stage_of(folder) == "pretrain" else None
+    """The `pretrain` run that a `metatrain` run came from, if there is one; any other itself."""
+    if stage_of(folder) != "metatrain":
+        return folder
+    origin = Path(str(read_yaml(folder / "config.yaml").get("from") or folder))
+    return origin if stage_of(origin) == "pretrain" else None
 
 
 def _instead(folder: Path, wanted: str) -> str:

@@ -129,9 +129,9 @@ def metatrain_stage(config: dict[str, Any], run_dir: Path, overrides: tuple[str,
         if source is not None:
             source.save(run.folder / "proposals")
         save_tasks(run.folder / "held_out", config["tasks"], tasks, "held out")
-        about = facts_of(config, run.folder, training.step)
+        about = facts_of(config, run.folder, training)
         write_report(run.folder, summary, scores, about)
-        run.finish(summary)
+        run.finish({**summary, "next": about["next"]})
         progress.say(f"look at how it adapts: {run.folder / 'report.html'}")
 
 
@@ -176,12 +176,20 @@ def examine(
     return {"env": config["tasks"]["name"], "seed": config["seed"], "meta": meta}, scores, tasks
 
 
-def facts_of(config: Config, folder: Path, step: int) -> dict[str, Any]:
-    """What the pages say of the run itself."""
+def facts_of(config: Config, folder: Path, training: MetaTraining) -> dict[str, Any]:
+    """What the pages say of the run itself.
+
+    After tasks that were proposed comes one that pays; other families have tasks of their own.
+    """
+    following = progress.paste("evaluate", folder, f"tasks={config['tasks']['name']}")
+    if source_of(config) is not None and not training.learner.told:
+        task = "run_forward" if "x_velocity" in training.family.spec.feat_names else "native"
+        words = f"from={folder}", f"task={task}", "strategy=adapt"
+        following = progress.paste("finetune", *words)
     return {
         "title": f"{config['learner']['name']} on {config['tasks']['name']}",
-        "next": progress.paste("evaluate", folder, f"tasks={config['tasks']['name']}"),
-        "env steps": f"{step:,}",
+        "next": following,
+        "env steps": f"{training.step:,}",
         "seed": config["seed"],
     }
 
