@@ -1,0 +1,324 @@
+"""Unsupervised meta-RL against its controls, on held-out tasks: Gupta et al. 2018, run again.
+
+    .venv/bin/python scripts/umrl_results.py                    # all worlds
+    .venv/bin/python scripts/umrl_results.py point --seeds 0    # one world, one seed
+    .venv/bin/python scripts/umrl_results.py point --table      # only show what was found
+
+Each run is the plain command `metatrain ...` with one thread, in
+`runs/results/umrl-<world>/<method>/<seed>`, on the proposals of the pretrain run of the same seed;
+a run that was stopped goes on, a finished one is not repeated. Then every learner adapts to
+held-out tasks of hand-made families: at the rate that served it best on validation tasks (other
+tasks than those of the test), and at the one rate of training. The returns of every task, seed and
+step go to docs/results/umrl-<world>.json, the curves to docs/results/umrl-<world>.png.
+
+Intervals are percentiles of a bootstrap over tasks within seeds; differences are by task.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+from results import RAW, ROOT, SEEDS, commit  # noqa: E402
+
+from logbook.build import build  # noqa: E402
+from logbook.config import CONFIGS, read_yaml  # noqa: E402
+from logbook.seeds import seed_for  # noqa: E402
+from logbook.stats import aggregate_mean, interval  # noqa: E402
+from meta.assess import run_config  # noqa: E402
+from meta.evaluate import FamilyFactory, held_out, score  # noqa: E402
+from meta.stage import learner_of, restore  # noqa: E402
+from meta.trial import MetaLearner  # noqa: E402
+from rl.matmul import choose_matmul  # noqa: E402
+
+Numbers = dict[str, Any]
+UNTRAINED = "scratch"
+OURS = "UML-DIAYN"
+
+
+METHODS = {
+    OURS: "learner=maml tasks=skills",
+    "UML-Random": "learner=maml tasks=random_discriminator",
+    "pretrained on the skills": "learner=pretrained tasks=skills",
+}
+
+
+@dataclass(frozen=True)
+class World:
+    """Where skills come from, how learners are trained on them, what they are tested on."""
+
+    source: str  # the folder of the pretrain runs, below runs/results
+    pretrain: str  # the command that makes them
+    words: str  # of every metatrain run
+    families: dict[str, dict[str, Any]]  # families and their parameters; the first one trains the
+    proposed: str = ""  # of those on proposed tasks
+    rates: tuple[float, ...] = (0.03, 0.1, 0.3, 1.0)
+    shared: float = 0.1
+    later: float = 0.5
+    steps: int = 3  # of adaptation
+    tasks: int = 40  # to test on
+    validation: int = 20
+    methods: dict[str, str] = field(default_factory=lambda: METHODS)
+
+
+WORLDS = {
+    "point": World(
+        source="umrl-point/pretrain",
+        pretrain="skill=diayn env=point env.size=0.5 env.step_size=0.1 steps=60000",
+        words="steps=4000000",
+        families={"point_goal": {"unit": 0.5}},
+    ),
+    "corner": World(
+        source="umrl-corner/pretrain",
+        pretrain="skill=diayn env=point env.size=2.5 env.step_size=0.2 steps=60000",
+        words="steps=4000000",
+        families={"point_corner": {"unit": 2.5}},
+    ),
+    "cheetah": World(
+        source="diayn-cheetah",
+        pretrain="skill=diayn env=cheetah",
+        words="steps=4000000 learner.width=10 tasks.threads=1",
+        families={"cheetah_direction": {"threads": 1}, "cheetah_velocity": {"threads": 1}},
+        later=1.0,
+        steps=10,
+        tasks=20,
+        validation=10,
+    ),
+    "ant": World(
+        source="metra-ant",
+        pretrain="skill=metra env=ant steps=300000",
+        words="steps=1600000 learner.width=10 tasks.threads=1",
+        families={"ant_direction": {"threads": 1, "episode_steps": 100}},
+        later=1.0,
+        steps=10,
+        tasks=20,
+        validation=10,
+    ),
+}
+
+
+def main() -> None:
+    """Train what is missing, test, show."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("worlds", nargs="*", metavar="WORLD", help=f"of {', '.join(WORLDS)}")
+    parser.add_argument("--seeds", type=int, nargs="+", default=list(SEEDS))
+    parser.add_argument("--side-by-side", type=int, default=2, help="runs at a time")
+    parser.add_argument("--table", action="store_true", help="run nothing")
+    flags = parser.parse_args()
+    unknown = [world for world in flags.worlds if world not in WORLDS]
+    if unknown:
+        parser.error(f"no world {unknown[0]!r}; there are {', '.join(WORLDS)}")
+    for name in flags.worlds or list(WORLDS):
+        place = RAW / f"umrl-{name}.json"
+        if not flags.table:
+            with ThreadPoolExecutor(flags.side_by_side) as pool:
+                codes = list(pool.map(lambda s, n=name: prepare(n, s), flags.seeds))
+                if not any(codes):
+                    jobs = [(m, s) for s in flags.seeds for m in methods_of(WORLDS[name])]
+                    codes = list(pool.map(lambda job, n=name: train(n, *job), jobs))
+            if any(codes):
+                sys.exit(max(codes))
+            RAW.mkdir(parents=True, exist_ok=True)
+            place.write_text(json.dumps(test(name, flags.seeds)) + "\n")
+        found = json.loads(place.read_text())
+        sys.stdout.write(table(name, found))
+        draw(place.with_suffix(".png"), name, found)
+
+
+def methods_of(world: World) -> dict[str, str]:
+    """Every method that is trained, by name: oracles are MAML on the tested families themselves."""
+    methods = {name: f"{words} {world.proposed}".strip() for name, words in world.methods.items()}
+    for family, node in world.families.items():
+        keys = "".join(f" tasks.{k}={v}" for k, v in node.items() if k != "threads")
+        methods[f"oracle ({family})"] = f"learner=maml tasks={family}{keys}"
+    return methods
+
+
+def folder_of(world: str, method: str, seed: int) -> Path:
+    """Where a learner's run is."""
+    short = method.replace(" ", "_").replace("(", "").replace(")", "")
+    return ROOT / "runs" / "results" / f"umrl-{world}" / short / str(seed)
+
+
+def prepare(name: str, seed: int) -> int:
+    """The pretrain run of a seed."""
+    world = WORLDS[name]
+    folder = ROOT / "runs" / "results" / world.source / str(seed)
+    return run("pretrain", [*world.pretrain.split(), "env.threads=1", f"seed={seed}"], folder)
+
+
+def train(name: str, method: str, seed: int) -> int:
+    """A learner's run."""
+    world = WORLDS[name]
+    words = methods_of(world)[method].split()
+    if "oracle" not in method:
+        words.append(f"from=runs/results/{world.source}/{seed}")
+    words += [*world.words.split(), "evaluate.tasks=4", "evaluate.baselines=false"]
+    return run("meta", [*words, f"seed={seed}"], folder_of(name, method, seed))
+
+
+def run(module: str, words: list[str], folder: Path) -> int:
+    """One command, as a user would type it; returns its exit code."""
+    if (folder / "summary.json").exists():
+        return 0
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "commit").write_text(commit())
+    command = [sys.executable, "-m", module, *words, f"hydra.run.dir={folder.relative_to(ROOT)}"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    with (folder / "log").open("a") as log:
+        code = subprocess.run(command, cwd=ROOT, env=environment, stdout=log, stderr=log).returncode
+    print(f"{folder.relative_to(ROOT)}: exit {code}", flush=True)
+    return code
+
+
+def test(name: str, seeds: list[int]) -> Numbers:
+    """Every learner and the untrained one on held-out tasks of every family."""
+    torch.set_num_threads(1)
+    choose_matmul()
+    world = WORLDS[name]
+    found: Numbers = {
+        "commands": {m: f"metatrain {w} {world.words}" for m, w in methods_of(world).items()},
+        "pretrain": f"pretrain {world.pretrain}",
+        "seeds": seeds,
+        "rates": world.rates,
+        "later": world.later,
+        "families": {},
+    }
+    for family, node in world.families.items():
+        make = family_of(family, node)
+        rivals = [m for m in methods_of(world) if "oracle" not in m or family in m]
+        by_method = {m: [one(name, m, make, s) for s in seeds] for m in [*rivals, UNTRAINED]}
+        found["families"][family] = {("oracle" if "(" in m else m): n for m, n in by_method.items()}
+    return found
+
+
+def family_of(name: str, changed: dict[str, Any]) -> FamilyFactory:
+    """Builds a family of configs/tasks."""
+    node = read_yaml(CONFIGS / "tasks" / f"{name}.yaml") | changed
+
+    def make(num_envs: int, seed: int) -> Any:
+        return build("tasks", node, num_envs=num_envs, seed=seed)
+
+    return make
+
+
+def one(name: str, method: str, make: FamilyFactory, seed: int) -> Numbers:
+    """One learner: its validation by rate, and the returns [steps + 1, tasks] of its test."""
+    world = WORLDS[name]
+    learner, wall = learner_for(name, method, make, seed)
+    tried = held_out(make, world.validation, seed_for(seed, "validation"))
+    tasks = held_out(make, world.tasks, seed_for(seed, "test"))
+    few = min(3, world.steps)
+
+    def returns(rate: float, some: Any, steps: int, stream: str) -> Any:
+        learner.inner_lr, learner.later = rate, world.later  # type: ignore[attr-defined]
+        chance = seed_for(seed, stream)
+        learner.reseed(chance)
+        return score(make, learner, some, horizon=steps + 1, seed=chance).returns
+
+    validation = {
+        rate: float(returns(rate, tried, few, "validation")[1:].mean()) for rate in world.rates
+    }
+    best = max(validation, key=lambda rate: validation[rate])
+    found: Numbers = {"seed": seed, "wall_s": wall, "validation": validation, "rate": best}
+    found["returns"] = np.round(returns(best, tasks, world.steps, "test"), 3).tolist()
+    shared = returns(world.shared, tasks, few, "test")
+    found["returns_at_shared_rate"] = np.round(shared, 3).tolist()
+    after = " / ".join(f"{x:.1f}" for x in np.mean(found["returns"], 1)[:4])
+    print(f"{name}, {method}, seed {seed}: rate {best}: {after}", flush=True)
+    return found
+
+
+def learner_for(
+    name: str, method: str, make: FamilyFactory, seed: int
+) -> tuple[MetaLearner, float]:
+    """The trained learner with its minutes; for scratch, the same one before its training."""
+    trained = OURS if method == UNTRAINED else method
+    folder = folder_of(name, trained, seed)
+    config = run_config(folder)
+    if method == UNTRAINED:
+        return learner_of(config, make(1, 0)), 0.0
+    return restore(folder, config)[0], json.loads((folder / "summary.json").read_text())["wall_s"]
+
+
+def mean_and_interval(values: Any) -> tuple[float, float, float]:
+    """Of [seeds, tasks]: tasks are drawn again within every seed."""
+    return interval(np.asarray(values).T, aggregate_mean)
+
+
+def table(name: str, found: Numbers) -> str:
+    """What was found, in Markdown."""
+    text = ""
+    for family, by_method in found["families"].items():
+        steps = len(next(iter(by_method.values()))[0]["returns"]) - 1
+        shown = [k for k in (0, 1, 2, 3, 10) if k <= steps]
+        text += f"\n{name}: {family}, seeds {found['seeds']}; mean return [95 % interval]\n\n"
+        heads = ["method", "rates", *(f"{k} steps" for k in shown)]
+        heads += [f"mean of steps 1-{steps}", f"steps 1-3, all at {WORLDS[name].shared}"]
+        text += "| " + " | ".join(heads) + " |\n" + "|---" * len(heads) + "|\n"
+        for method, runs in by_method.items():
+            returns = np.array([run["returns"] for run in runs])  # [seeds, steps + 1, tasks]
+            cells = [method, ", ".join(f"{run['rate']:g}" for run in runs)]
+            cells += [told(returns[:, k]) for k in shown] + [told(returns[:, 1:].mean(1))]
+            shared = np.array([run["returns_at_shared_rate"] for run in runs])[:, 1:]
+            cells.append(" / ".join(f"{x:.1f}" for x in shared.mean((0, 2))))
+            text += "| " + " | ".join(cells) + " |\n"
+        text += f"\n{OURS} minus the others, task by task\n\n"
+        heads = ["method", *(f"{k} steps" for k in shown), f"mean of steps 1-{steps}"]
+        text += "| " + " | ".join(heads) + " |\n" + "|---" * len(heads) + "|\n"
+        ours = np.array([run["returns"] for run in by_method[OURS]])
+        for method, runs in by_method.items():
+            if method != OURS:
+                gap = ours - np.array([run["returns"] for run in runs])
+                cells = [method, *(told(gap[:, k]) for k in shown), told(gap[:, 1:].mean(1))]
+                text += "| " + " | ".join(cells) + " |\n"
+    return text
+
+
+def told(values: Any) -> str:
+    """A mean with its interval."""
+    centre, low, high = mean_and_interval(values)
+    return f"{centre:.1f} [{low:.1f}, {high:.1f}]"
+
+
+def draw(path: Path, name: str, found: Numbers) -> None:
+    """Return after each step of adaptation, a panel a family."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    from logbook.comparison_picture import COLOURS, FAINT, INK, PAPER
+
+    families = found["families"]
+    figure = Figure(figsize=(6.4 * len(families), 4.4), dpi=120, layout="constrained")
+    FigureCanvasAgg(figure)
+    for k, (family, by_method) in enumerate(families.items()):
+        panel = figure.add_subplot(1, len(families), k + 1)
+        for colour, (method, runs) in zip(COLOURS, by_method.items(), strict=False):
+            returns = np.array([run["returns"] for run in runs])
+            points = np.array([mean_and_interval(returns[:, i]) for i in range(returns.shape[1])])
+            steps = range(len(points))
+            panel.fill_between(steps, points[:, 1], points[:, 2], color=colour, alpha=0.15, lw=0)
+            panel.plot(steps, points[:, 0], "o-", color=colour, ms=3.5, label=method)
+        panel.set_title(f"{name}: {family}", color=INK, fontsize=10.5, loc="left")
+        panel.set_xlabel("steps of adaptation", color=INK, fontsize=9)
+        panel.set_ylabel("return", color=INK, fontsize=9)
+        panel.spines[["top", "right"]].set_visible(False)
+        panel.spines[["left", "bottom"]].set_color(FAINT)
+        panel.grid(color="#eceff3", linewidth=0.8)
+        panel.legend(frameon=False, fontsize=8.5, labelcolor=INK)
+    figure.savefig(path, format="png", facecolor=PAPER)
+
+
+if __name__ == "__main__":
+    main()
