@@ -55,6 +55,11 @@ def second_choice(meta: Numbers) -> str:
     return f"{(1 + meta['returns_by_shot'][1]) / 2:.3f}"
 
 
+def after_first(meta: Numbers) -> str:
+    """The return of all episodes, and of those after the first."""
+    return f"{meta['returns_total']:.2f}, {sum(meta['returns_by_shot'][1:]):.2f}"
+
+
 def visits(meta: Numbers) -> str:
     """Steps of the first visit and the median of later ones."""
     steps = meta["steps_by_shot"]
@@ -77,6 +82,9 @@ class Row:
     known: str  # published, and exact where that is known
     bar: str
 
+
+# What an arm says that costs 12 to ask, as levels: ten hints, a crumb, the prize.
+DEAR = "[-11.85,-11.75,-11.65,-11.55,-11.45,-11.35,-11.25,-11.15,-11.05,0.0,3.0]"
 
 ROWS: dict[str, Row] = {
     "rl2-bandit_5x10": Row(
@@ -116,6 +124,22 @@ ROWS: dict[str, Row] = {
         "reward; share of first pulls that ask",
         "optimum 20.55; 1.00",
         "20.0; 0.99",
+    ),
+    "rl2-dear_k0": Row(
+        "learner=rl2 tasks=bandit_informative tasks.cost=12 burn_in=0 "
+        f"learner.reward_bins={DEAR} evaluate.tasks=4000",
+        both(after_first, mark("first_informative")),
+        "asking costs 12, all pulls count: reward, after the first; first asks",
+        "11.0, 9.6; 0",
+        "does not ask",
+    ),
+    "rl2-dear_k1": Row(
+        "learner=rl2 tasks=bandit_informative tasks.cost=12 burn_in=1 "
+        f"learner.reward_bins={DEAR} evaluate.tasks=4000",
+        both(after_first, mark("first_informative")),
+        "the same, pulls from the second on count",
+        "8.55, 20.0; 1",
+        "asks",
     ),
     "rl2-dependent": Row(
         "learner=rl2 tasks=bandit_dependent evaluate.tasks=4000",
