@@ -8,8 +8,10 @@ Each run is the plain command `metatrain ...` with one thread, in
 `runs/results/umrl-<world>/<method>/<seed>`, on the proposals of the pretrain run of the same seed;
 a run that was stopped goes on, a finished one is not repeated. Then every learner adapts to
 held-out tasks of hand-made families: at the rate that served it best on validation tasks (other
-tasks than those of the test), and at the one rate of training. The returns of every task, seed and
-step go to docs/results/umrl-<world>.json, the curves to docs/results/umrl-<world>.png.
+tasks than those of the test), and at one rate for all. A learner with a memory has no rate; its
+steps are the episodes it has seen, one at a time, where a gradient step takes a whole batch of
+them. Scratch is policy gradient from an untrained start. The returns of every task, seed and step
+go to docs/results/umrl-<world>.json, the curves to docs/results/umrl-<world>.png.
 
 Intervals are percentiles of a bootstrap over tasks within seeds; differences are by task.
 """
@@ -22,7 +24,7 @@ import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +40,7 @@ from logbook.seeds import seed_for  # noqa: E402
 from logbook.stats import aggregate_mean, interval  # noqa: E402
 from meta.assess import run_config  # noqa: E402
 from meta.evaluate import FamilyFactory, held_out, score  # noqa: E402
-from meta.stage import learner_of, restore  # noqa: E402
+from meta.stage import restore  # noqa: E402
 from meta.trial import MetaLearner  # noqa: E402
 from rl.matmul import choose_matmul  # noqa: E402
 
@@ -48,10 +50,18 @@ OURS = "UML-DIAYN"
 
 
 METHODS = {
-    OURS: "learner=maml tasks=skills",
-    "UML-Random": "learner=maml tasks=random_discriminator",
-    "pretrained on the skills": "learner=pretrained tasks=skills",
+    "maml": {
+        OURS: "learner=maml tasks=skills",
+        "UML-Random": "learner=maml tasks=random_discriminator",
+        "pretrained on the skills": "learner=pretrained tasks=skills",
+    },
+    "rl2": {
+        OURS: "learner=rl2 tasks=skills",
+        "UML-Random": "learner=rl2 tasks=random_discriminator",
+        "pretrained on the skills": "learner=rl2 learner.see_reward=false tasks=skills",
+    },
 }
+"""What is trained on proposals. Without rewards to see, RL² is plain pretraining with a memory."""
 
 
 @dataclass(frozen=True)
@@ -61,16 +71,22 @@ class World:
     source: str  # the folder of the pretrain runs, below runs/results
     pretrain: str  # the command that makes them
     words: str  # of every metatrain run
-    families: dict[str, dict[str, Any]]  # families and their parameters; the first one trains the
-    proposed: str = ""  # of those on proposed tasks
+    families: dict[str, dict[str, Any]]  # what is tested, with parameters
+    learner: str = "maml"
     rates: tuple[float, ...] = (0.03, 0.1, 0.3, 1.0)
     shared: float = 0.1
     later: float = 0.5
     steps: int = 3  # of adaptation
     tasks: int = 40  # to test on
     validation: int = 20
-    methods: dict[str, str] = field(default_factory=lambda: METHODS)
 
+
+RUNNERS = (
+    "learner.hidden=128 learner.value_hidden=[64] learner.meta_batch=64 learner.minibatches=8 "
+    "learner.epochs=4 learner.lr=1e-3 learner.gamma=0.97 learner.lam=0.95 learner.entropy=0.0 "
+    "tasks.threads=1 tasks.episode_steps=100"
+)
+"""Settings of RL² on bodies."""
 
 WORLDS = {
     "point": World(
@@ -88,8 +104,9 @@ WORLDS = {
     "cheetah": World(
         source="diayn-cheetah",
         pretrain="skill=diayn env=cheetah",
-        words="steps=4000000 learner.width=10 tasks.threads=1",
+        words="steps=2000000 " + RUNNERS,
         families={"cheetah_direction": {"threads": 1}, "cheetah_velocity": {"threads": 1}},
+        learner="rl2",
         later=1.0,
         steps=10,
         tasks=20,
@@ -98,8 +115,9 @@ WORLDS = {
     "ant": World(
         source="metra-ant",
         pretrain="skill=metra env=ant steps=300000",
-        words="steps=1600000 learner.width=10 tasks.threads=1",
+        words="steps=1500000 " + RUNNERS,
         families={"ant_direction": {"threads": 1, "episode_steps": 100}},
+        learner="rl2",
         later=1.0,
         steps=10,
         tasks=20,
@@ -137,11 +155,11 @@ def main() -> None:
 
 
 def methods_of(world: World) -> dict[str, str]:
-    """Every method that is trained, by name: oracles are MAML on the tested families themselves."""
-    methods = {name: f"{words} {world.proposed}".strip() for name, words in world.methods.items()}
+    """Every method that is trained, by name: oracles train on the tested families."""
+    methods = dict(METHODS[world.learner])
     for family, node in world.families.items():
         keys = "".join(f" tasks.{k}={v}" for k, v in node.items() if k != "threads")
-        methods[f"oracle ({family})"] = f"learner=maml tasks={family}{keys}"
+        methods[f"oracle ({family})"] = f"learner={world.learner} tasks={family}{keys}"
     return methods
 
 
@@ -221,19 +239,19 @@ def one(name: str, method: str, make: FamilyFactory, seed: int) -> Numbers:
     tasks = held_out(make, world.tasks, seed_for(seed, "test"))
     few = min(3, world.steps)
 
-    def returns(rate: float, some: Any, steps: int, stream: str) -> Any:
-        learner.inner_lr, learner.later = rate, world.later  # type: ignore[attr-defined]
+    def returns(rate: float | None, some: Any, steps: int, stream: str) -> Any:
+        if rate is not None:
+            learner.inner_lr, learner.later = rate, world.later  # type: ignore[attr-defined]
         chance = seed_for(seed, stream)
         learner.reseed(chance)
         return score(make, learner, some, horizon=steps + 1, seed=chance).returns
 
-    validation = {
-        rate: float(returns(rate, tried, few, "validation")[1:].mean()) for rate in world.rates
-    }
-    best = max(validation, key=lambda rate: validation[rate])
+    rates = world.rates if hasattr(learner, "inner_lr") else ()
+    validation = {r: float(returns(r, tried, few, "validation")[1:].mean()) for r in rates}
+    best = max(validation, key=lambda r: validation[r]) if validation else None
     found: Numbers = {"seed": seed, "wall_s": wall, "validation": validation, "rate": best}
     found["returns"] = np.round(returns(best, tasks, world.steps, "test"), 3).tolist()
-    shared = returns(world.shared, tasks, few, "test")
+    shared = returns(world.shared, tasks, few, "test") if rates else found["returns"][: few + 1]
     found["returns_at_shared_rate"] = np.round(shared, 3).tolist()
     after = " / ".join(f"{x:.1f}" for x in np.mean(found["returns"], 1)[:4])
     print(f"{name}, {method}, seed {seed}: rate {best}: {after}", flush=True)
@@ -243,13 +261,16 @@ def one(name: str, method: str, make: FamilyFactory, seed: int) -> Numbers:
 def learner_for(
     name: str, method: str, make: FamilyFactory, seed: int
 ) -> tuple[MetaLearner, float]:
-    """The trained learner with its minutes; for scratch, the same one before its training."""
-    trained = OURS if method == UNTRAINED else method
-    folder = folder_of(name, trained, seed)
-    config = run_config(folder)
+    """The trained learner with its seconds; scratch, which has none."""
     if method == UNTRAINED:
-        return learner_of(config, make(1, 0)), 0.0
-    return restore(folder, config)[0], json.loads((folder / "summary.json").read_text())["wall_s"]
+        node = read_yaml(CONFIGS / "learner" / "scratch.yaml")
+        one = make(1, 0)
+        settings: dict[str, Any] = {"world": one.spec, "task_dim": one.task_dim, "burn_in": None}
+        settings |= {"horizon": None, "device": torch.device("cpu"), "seed": seed}
+        return build("learner", node, **settings), 0.0
+    folder = folder_of(name, method, seed)
+    took = json.loads((folder / "summary.json").read_text())["wall_s"]
+    return restore(folder, run_config(folder))[0], took
 
 
 def mean_and_interval(values: Any) -> tuple[float, float, float]:
@@ -269,7 +290,7 @@ def table(name: str, found: Numbers) -> str:
         text += "| " + " | ".join(heads) + " |\n" + "|---" * len(heads) + "|\n"
         for method, runs in by_method.items():
             returns = np.array([run["returns"] for run in runs])  # [seeds, steps + 1, tasks]
-            cells = [method, ", ".join(f"{run['rate']:g}" for run in runs)]
+            cells = [method, ", ".join(str(run["rate"] or "-") for run in runs)]
             cells += [told(returns[:, k]) for k in shown] + [told(returns[:, 1:].mean(1))]
             shared = np.array([run["returns_at_shared_rate"] for run in runs])[:, 1:]
             cells.append(" / ".join(f"{x:.1f}" for x in shared.mean((0, 2))))
