@@ -111,6 +111,15 @@ def _tiles(numbers: Numbers) -> str:
                 f"Skill {numbers['chosen_skill']} won by {numbers['rule']}; counted on the axis.",
             )
         )
+    if "shots" in numbers:
+        made.append(
+            tile(
+                f"{numbers['shots']:,}",
+                "rounds",
+                "Adapting",
+                f"What {numbers['learner']} learned from, {numbers['steps_adapting']:,} env steps.",
+            )
+        )
     if final["success"]:
         share = float(final["success"])
         made.append(tile(f"{100 * share:.0f} %", "", "Solved", "Episodes that met success.", share))

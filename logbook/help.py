@@ -31,6 +31,7 @@ _EXAMPLES = {
   finetune from=runs/diayn-cheetah/base/0 task=run_backward strategy=scratch
   finetune from=runs/diayn-cheetah/base/0 strategy=all       # all strategies, drawn together
   finetune from=runs/diayn-point/base/0 task=waypoints strategy=hierarchy
+  finetune from=runs/maml-skills/base/0 strategy=adapt       # a learner that metatrain made
   finetune from=runs/diayn-cheetah/base/0 task=custom \\
     task.reward="-abs(x_velocity - 1.5) - 0.05*sum(act**2)"
 """,

@@ -8,7 +8,16 @@ from pathlib import Path
 import pytest
 
 from logbook import build as builder
-from logbook.build import CONTEXT, GROUPS, build, hyper_parameters, lookup, names, signature
+from logbook.build import (
+    CONTEXT,
+    GROUPS,
+    build,
+    hyper_parameters,
+    lookup,
+    names,
+    signature,
+    trait,
+)
 from logbook.compose import compose
 from logbook.config import CONFIGS
 from logbook.errors import Exit, UserError
@@ -21,17 +30,21 @@ CHOICES = [(g, p.stem) for g in GROUPS for p in sorted((CONFIGS / g).glob("*.yam
 
 @pytest.fixture(scope="module")
 def earlier(tmp_path_factory):
-    """As much of a pretrain run as a later stage's config needs."""
-    folder = tmp_path_factory.mktemp("earlier")
-    (folder / "config.yaml").write_bytes(to_yaml(compose("pretrain", []).config))
-    (folder / "checkpoints" / "step-000000001").mkdir(parents=True)
-    return folder
+    """As much of a run of each earlier stage as a later stage's config needs."""
+    root = tmp_path_factory.mktemp("earlier")
+    for stage, words in (("pretrain", []), ("metatrain", ["tasks=cheetah_velocity"])):
+        folder = root / stage
+        (folder / "checkpoints" / "step-000000001").mkdir(parents=True)
+        (folder / "config.yaml").write_bytes(to_yaml(compose(stage, words).config))
+        (folder / "run.json").write_text(f'{{"stage": "{stage}"}}')
+    return root
 
 
 @pytest.mark.parametrize(("group", "choice"), CHOICES)
 def test_yaml_has_every_hyper_parameter_and_nothing_else(group, choice, earlier):
     stage = STAGE.get(group, "pretrain")
-    words = [f"from={earlier}"] if stage == "finetune" else []
+    before = trait(group, choice, "stage", "pretrain") if group == "strategy" else "pretrain"
+    words = [f"from={earlier / before}"] if stage == "finetune" else []
     node = compose(stage, [f"{group}={choice}", *words]).config[group]
     asked = from_class(lookup(group, node["name"]))
     assert set(node) - {"name"} == set(hyper_parameters(group, asked))
