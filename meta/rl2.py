@@ -203,7 +203,8 @@ class RL2(nn.Module):
         for _ in range(self.epochs):
             order = torch.randperm(x.shape[1], generator=self._order).to(self._device)
             for ids in order.chunk(min(self.minibatches, len(order))):
-                metrics = self._improve(entropy, {k: v[:, ids] for k, v in parts.items()})
+                some = {k: v.index_select(1, ids) for k, v in parts.items()}
+                metrics = self._improve(entropy, some)
         # after learning: the ratio starts at one
         self.obs_normalizer.observe(trial.obs)
         self.rew_normalizer.observe(trial.rew[..., None])

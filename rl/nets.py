@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 Layer = tuple[Tensor, Tensor]  # weight [E, in, out], bias [E, 1, out]
+NARROW = 12  # columns up to which a product is several times as fast written as rows
 
 
 class Stack(nn.Module):
@@ -76,6 +77,8 @@ class Stack(nn.Module):
         for i, (weight, bias) in enumerate(layers):
             if weight.shape[-1] == 1:  # batched products are slow at producing a column
                 x = (x * weight.mT).sum(-1, keepdim=True).add_(bias)
+            elif weight.shape[-1] <= NARROW:
+                x = torch.baddbmm(bias.mT, weight.mT, x.mT).mT
             else:
                 x = torch.baddbmm(bias, x, weight)
             if i < len(layers) - 1:
@@ -104,8 +107,8 @@ class Stack(nn.Module):
             if into is not None:
                 slot, bias_slot = into[i]
                 g, above = grad[:, :learn], h[:, :learn]
-                if thin:
-                    torch.bmm(g.mT, above, out=slot.mT)
+                if weight.shape[-1] <= NARROW:
+                    slot.copy_(torch.bmm(g.mT, above).mT)
                 else:
                     torch.bmm(above.mT, g, out=slot)
                 torch.sum(g, 1, keepdim=True, out=bias_slot)
@@ -169,7 +172,7 @@ class _Pass(torch.autograd.Function):
         back = net.pull(trace, grad, into, columns=columns)
         if back is None:
             return flat, None, *([None] * len(want))
-        back = back.sum(0)
+        back = back[0] if len(back) == 1 else back.sum(0)
         grads = [
             back[:, stop - width - start : stop - start] if wanted else None
             for wanted, width, stop in zip(want, ctx.widths, stops, strict=True)

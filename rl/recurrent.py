@@ -164,13 +164,15 @@ class GRU(Cell):
         w, v, u = self._current()
         i, h = self.n_in, self.width
         rows, (rz, n, m), memory = self._rows(x, 2 * h, h, h)
-        for row, next_, rz_, n_, m_ in zip(rows[:-1], rows[1:], rz, n, m, strict=True):
+        now, out = rows[:-1], rows[1:, :, i + 1 :]
+        seen = now, now[..., : i + 1], now[..., i:], now[..., i + 1 :]
+        gates = rz, rz[..., :h], rz[..., h:], n, m
+        for row, x_, one, state, rz_, r_, z_, n_, m_, out_ in zip(*seen, *gates, out, strict=True):
             torch.mm(row, w, out=rz_).sigmoid_()
-            torch.mm(row[:, : i + 1], v, out=n_)
-            torch.mm(row[:, i:], u, out=m_)
-            n_.addcmul_(rz_[:, :h], m_)
-            torch.lerp(_tanh_(n_), row[:, i + 1 :], rz_[:, h:], out=next_[:, i + 1 :])
-        return Trace(rows, rows[1:, :, i + 1 :], (rz, n, m), memory)
+            torch.mm(x_, v, out=n_)
+            torch.mm(one, u, out=m_)
+            torch.lerp(_tanh_(n_.addcmul_(r_, m_)), state, z_, out=out_)
+        return Trace(rows, out, (rz, n, m), memory)
 
     @torch.no_grad()
     def pull(self, trace: Trace, grad: Tensor, into: Tensor) -> None:
@@ -180,9 +182,9 @@ class GRU(Cell):
         rz, n, m = trace.saved
         back = torch.zeros_like(grad[0])  # with respect to the state after a step, from later ones
         own, spare = torch.empty_like(back), torch.empty_like(back)
-        steps = zip(trace.rows[:-1, :, i + 1 :], grad, rz, n, m, strict=True)
-        for state, grad_, rz_, n_, m_ in reversed(list(steps)):
-            r_, z_ = rz_[:, :h], rz_[:, h:]
+        states, gates = trace.rows[:-1, :, i + 1 :], (rz, rz[..., :h], rz[..., h:], n, m)
+        steps = list(zip(states, grad, *gates, strict=True))
+        for state, grad_, rz_, r_, z_, n_, m_ in reversed(steps):
             back.add_(grad_)
             torch.sub(state, n_, out=spare).mul_(back)
             torch.mul(back, z_, out=own)
