@@ -98,7 +98,7 @@ WORLDS = {
     "corner": World(
         source="umrl-corner/pretrain",
         pretrain="skill=diayn env=point env.size=2.5 env.step_size=0.2 steps=60000",
-        words="steps=4000000",
+        words="steps=2000000",
         families={"point_corner": {"unit": 2.5}},
     ),
     "cheetah": World(
