@@ -81,13 +81,6 @@ class World:
     validation: int = 20
 
 
-RUNNERS = (
-    "learner.hidden=128 learner.value_hidden=[64] learner.meta_batch=64 learner.minibatches=8 "
-    "learner.epochs=4 learner.lr=1e-3 learner.gamma=0.97 learner.lam=0.95 learner.entropy=0.0 "
-    "tasks.threads=1 tasks.episode_steps=100"
-)
-"""Settings of RL² on bodies."""
-
 WORLDS = {
     "point": World(
         source="umrl-point/pretrain",
@@ -104,7 +97,7 @@ WORLDS = {
     "cheetah": World(
         source="diayn-cheetah",
         pretrain="skill=diayn env=cheetah",
-        words="steps=2000000 " + RUNNERS,
+        words="steps=1000000 tasks.threads=1 tasks.episode_steps=100",
         families={"cheetah_direction": {"threads": 1}, "cheetah_velocity": {"threads": 1}},
         learner="rl2",
         later=1.0,
@@ -115,7 +108,7 @@ WORLDS = {
     "ant": World(
         source="metra-ant",
         pretrain="skill=metra env=ant steps=300000",
-        words="steps=1500000 " + RUNNERS,
+        words="steps=1000000 tasks.threads=1 tasks.episode_steps=100",
         families={"ant_direction": {"threads": 1, "episode_steps": 100}},
         learner="rl2",
         later=1.0,
