@@ -49,7 +49,7 @@ RECIPES: dict[str, dict[str, tuple[str, str]]] = {
         "skills": ("pretrain", "skill=diayn env=cheetah"),
         "learner": (
             "metatrain",
-            "learner=maml tasks=skills from=SKILLS steps=4000000 evaluate.tasks=40",
+            "learner=rl2 tasks=skills from=SKILLS evaluate.tasks=40",
         ),
         "scratch": ("finetune", "from=SKILLS task=run_backward strategy=scratch steps=50000"),
         "policy": ("finetune", "from=SKILLS task=run_backward strategy=policy steps=50000"),
@@ -111,8 +111,8 @@ def page(
             f"{first:.3g} to {last:.3g}",
             "",
             "2. Learning to learn, on their tasks",
-            f"Return before adapting and after {len(meta['returns_by_shot']) - 1} steps, over "
-            f"{meta['tasks_held_out']} self-proposed tasks.",
+            f"Return of the first and of the last of {len(meta['returns_by_shot'])} episodes in a "
+            f"task, over {meta['tasks_held_out']} self-proposed ones.",
         ),
         tile(
             f"{ends['policy']:,.4g}",
