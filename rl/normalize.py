@@ -11,7 +11,8 @@ class Normalizer(nn.Module):
 
     Statistics grow until `steps` vectors were seen and then stay: a replayed transition keeps its
     meaning, and skills that wander off do not squeeze the rest together. `floor` is added to the
-    variance: with 1, large numbers are made small and one-hots are left in peace.
+    variance: with 1, large numbers are made small and one-hots are left in peace. With 0 `steps`
+    vectors pass as they are.
     """
 
     mean: Tensor
@@ -48,6 +49,8 @@ class Normalizer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalised [..., D]."""
+        if not self.steps:
+            return x
         if self._scale is None:
             self._scale = (self.var + self.floor).rsqrt()
             self._shift = -self.mean * self._scale

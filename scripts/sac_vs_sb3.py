@@ -3,15 +3,17 @@
     scripts/sac_vs_sb3.py --peer-python PATH --json docs/results/sac_vs_sb3.json
 
 Both with the peer's defaults: 2x256, batch 256, learning rate 3e-4, tau 0.005, gamma 0.99, an
-automatic temperature from 1 with target entropy -6, one update per step of one world, observations
-as they are. The policy's mode is evaluated in episodes of 1000 steps in Gymnasium's own world,
-with the same seeds for both. Runs that the JSON file already holds are not repeated.
+automatic temperature from 1 with target entropy -6, a policy that starts with a spread of 1, one
+update per step of one world, observations as they are. The policy's mode is evaluated in episodes
+of 1000 steps in Gymnasium's own world, with the same seeds for both. Runs that the JSON file
+already holds are not repeated.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import subprocess
 import sys
@@ -70,8 +72,12 @@ def run_ours(options: argparse.Namespace, report: Callable[[int, Policy], None])
         start_steps=options.start,
         normalize_steps=0,
     )
-    with torch.no_grad():
-        agent.log_alpha.fill_(0.0)  # the peer's temperature starts at 1, ours at 0.1
+    with torch.no_grad():  # start as the peer does: ours is cooler, narrower, nearer to its middle
+        agent.log_alpha.fill_(0.0)
+        weight, bias = agent.actor.layers(agent.actor.theta)[-1]
+        weight.mul_(10.0)
+        bias.mul_(10.0)
+        bias[..., world.world_spec.act_dim :] += math.atanh(1.5 / 3.5)  # a spread of 1
     collector = Collector(
         world, agent, lambda n: torch.zeros(n, 0), seed=options.seed, skill_steps=None
     )

@@ -62,3 +62,8 @@ def test_a_loaded_one_goes_on_alike() -> None:
         n.observe(2 * first)
         n.observe(9 * first)  # frozen by now, in both
     assert torch.equal(norm(first), other(first)) and int(other.count) == 40
+
+
+def test_without_steps_large_numbers_pass_as_they_are() -> None:
+    x = torch.tensor([[1e4, -37.5]])
+    assert Normalizer(2, 0)(x).equal(x)
