@@ -10,6 +10,7 @@ from logbook.markup import escape
 
 WIDTH, HEIGHT = 860, 340
 LEFT, RIGHT, TOP, BOTTOM = 60, 170, 14, 34
+DASH = '"6 4"'
 APART = 14  # pixels between the names of curves
 
 
@@ -23,6 +24,7 @@ class Line:
     half: Sequence[float]
     colour: str
     width: float
+    dashed: bool = False
 
 
 def lines(curves: Sequence[Line], x_name: str, y_name: str) -> str:
@@ -71,7 +73,7 @@ def lines(curves: Sequence[Line], x_name: str, y_name: str) -> str:
         parts.append(
             f'<polygon points="{band}" fill="{c.colour}" opacity="0.13"/><polyline '
             f'points="{path}" fill="none" stroke="{c.colour}" stroke-width="{c.width}" '
-            'stroke-linejoin="round"/>'
+            f'stroke-linejoin="round"{" stroke-dasharray=" + DASH if c.dashed else ""}/>'
         )
     parts += _names(curves, [at(c.x[-1], c.y[-1])[1] for c in curves])
     return (

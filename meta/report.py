@@ -1,4 +1,4 @@
-"""The report of stage 2, report.html: how the learner adapts, beside what is known."""
+"""The report of stage 2, report.html and adaptation.png: how the learner adapts, and others do."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from typing import Any
 
 from logbook import files
 from logbook.charts import charts, read_curves
+from logbook.config import read_yaml
+from logbook.curve_picture import Panel, draw
+from logbook.errors import UserError
 from logbook.lines import Line, lines
 from logbook.markup import document, escape, facts, file_list, next_command, tile
 from meta.evaluate import Scores
@@ -21,14 +24,20 @@ CELL = 11  # pixels of one act in the picture of trials
 def write_report(
     folder: Path, summary: Mapping[str, Any], scores: Mapping[str, Scores], about: Mapping[str, Any]
 ) -> None:
-    """Write `folder`/report.html from the numbers of summary.json and the trials behind them."""
+    """Write report.html and adaptation.png from the numbers of summary.json and their trials.
+
+    Finished runs of other learners that stand beside `folder` are drawn in too, where they were
+    scored on the same tasks for as many episodes.
+    """
     meta = summary["meta"]
+    drawn = adaptation(meta, siblings(folder, meta))
+    axes = "episode of the task", "return"
     parts = [
         f"<h1>{escape(about['title'])}</h1>",
         facts(about),
         _tiles(meta),
         "<h2>Adapting to a task never met</h2>",
-        f'<div class="box">{adaptation(meta)}</div>',
+        f'<div class="box">{lines(drawn, *axes)}</div>',
         _table(meta),
         _trials(scores["learner"].trials),
         "<h2>Training</h2>",
@@ -37,20 +46,60 @@ def write_report(
         file_list(folder),
         next_command(about),
     ]
+    draw(folder / "adaptation.png", [Panel(str(about["title"]), *axes, drawn)])
     files.replace(folder / "report.html", document(str(about["title"]), "\n".join(parts)))
 
 
-def adaptation(meta: Mapping[str, Any]) -> str:
-    """Mean return by episode with 95 % bands, the learner over all that it is compared with."""
-    drawn = [_line("learner", meta, "#2f6fb3", 2.4)]
-    for k, (name, numbers) in enumerate(meta["baselines"].items()):
-        drawn.append(_line(name, numbers, PALETTE[k % len(PALETTE)], 1.3))
-    return lines(drawn[::-1], "episode of the task", "return")
+def adaptation(meta: Mapping[str, Any], others: Mapping[str, Mapping[str, Any]]) -> list[Line]:
+    """Mean return by episode with 95 % bands, the learner over all that it is compared with.
+
+    Learners are drawn through, and what is known of the family is dashed.
+    """
+    drawn = [line("learner", meta, "#2f6fb3", 2.4)]
+    rest = [(name, numbers, False) for name, numbers in others.items()]
+    rest += [(name, numbers, name != "untrained") for name, numbers in meta["baselines"].items()]
+    for k, (name, numbers, known) in enumerate(rest):
+        drawn.append(line(name, numbers, PALETTE[k % len(PALETTE)], 1.3, known))
+    return drawn[::-1]
 
 
-def _line(name: str, numbers: Mapping[str, Any], colour: str, width: float) -> Line:
+def line(
+    name: str, numbers: Mapping[str, Any], colour: str, width: float, dashed: bool = False
+) -> Line:
+    """The curve of one learner or policy, by episode."""
     values, half = numbers["returns_by_shot"], numbers["returns_by_shot_95"]
-    return Line(name, list(range(1, len(values) + 1)), values, half, colour, width)
+    return Line(name, list(range(1, len(values) + 1)), values, half, colour, width, dashed)
+
+
+def siblings(folder: Path, meta: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """The numbers of other learners' runs of the same tasks, name and seed, by learner.
+
+    They lie in runs/<learner>-<tasks>/<name>/<seed>. Tasks are the same if their parameters are.
+    """
+    folder = folder.resolve()
+    here = Path(folder.parent.name) / folder.name
+    own = _about(folder)
+    if own is None or not folder.parents[1].name.startswith(f"{meta['learner']}-"):
+        return {}
+    found: dict[str, Mapping[str, Any]] = {}
+    for other in sorted(folder.parents[2].glob(f"*-*/{here}")):
+        if other == folder or _about(other) != own:
+            continue
+        numbers = files.read_json(other / "summary.json").get("meta")
+        if not numbers or numbers["learner"] == meta["learner"]:
+            continue
+        if len(numbers["returns_by_shot"]) == len(meta["returns_by_shot"]):
+            found[f"{numbers['learner']} (its run)"] = numbers
+    return found
+
+
+def _about(folder: Path) -> Any:
+    """What a run was scored on, by its config; None if that cannot be read."""
+    try:
+        config = read_yaml(folder / "config.yaml")
+        return config["tasks"], config["from"], config["evaluate"]["tasks"]
+    except (UserError, KeyError, TypeError):
+        return None
 
 
 def _tiles(meta: Mapping[str, Any]) -> str:

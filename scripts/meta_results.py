@@ -2,11 +2,12 @@
 
     .venv/bin/python scripts/meta_results.py                  # all rows
     .venv/bin/python scripts/meta_results.py rl2-bandit_5x10  # one row
-    .venv/bin/python scripts/meta_results.py --table          # only rewrite the table
+    .venv/bin/python scripts/meta_results.py --table          # only rewrite table and curves
 
 Each run is the plain command `metatrain ...` with one thread, in `runs/results/<row>/<seed>`; a run
 that was stopped goes on, a finished one is not repeated. The raw numbers of every seed go to
-docs/results/<row>.json, and the table between the markers of docs/RESULTS.md is made from those.
+docs/results/<row>.json. The table between the markers of docs/RESULTS.md is made from those, and so
+is the sheet of curves, docs/results/meta_curves.png.
 """
 
 from __future__ import annotations
@@ -26,7 +27,13 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from results import RAW, ROOT, SEEDS, commit  # noqa: E402
 
+sys.path.insert(0, str(ROOT))
+from logbook.curve_picture import Panel, draw  # noqa: E402
+from logbook.lines import Line  # noqa: E402
+from meta.report import line  # noqa: E402
+
 BEGIN, END = "<!-- meta table: begin -->", "<!-- meta table: end -->"
+REST = ("#8b95a3", "#b0573f", "#3a9188", "#c98a1b")  # colours of what is known
 Numbers = dict[str, Any]
 
 
@@ -235,6 +242,7 @@ def main() -> None:
         if any(codes):
             sys.exit(max(codes))
     write_table()
+    draw_curves(RAW / "meta_curves.png")
 
 
 def run(row: str, seed: int) -> int:
@@ -291,6 +299,28 @@ def write_table() -> None:
     text = page.read_text()
     before, rest = text.split(BEGIN)
     page.write_text(before + BEGIN + "\n" + "\n".join(lines) + "\n" + END + rest.split(END)[1])
+
+
+def draw_curves(path: Path) -> None:
+    """The returns by episode of all kept rows: a thin line a seed, and what is known dashed."""
+    panels = []
+    for name in ROWS:
+        place = RAW / f"{name}.json"
+        if place.exists():
+            seeds = [numbers["meta"] for numbers in json.loads(place.read_text())["seeds"]]
+            title = f"{name}: {seeds[0]['tasks_held_out']} held-out tasks, {len(seeds)} seeds"
+            panels.append(Panel(title, "episode of the task", "return", _curves(seeds)))
+    if panels:
+        draw(path, panels)
+
+
+def _curves(seeds: list[Numbers]) -> list[Line]:
+    """All seeds; random, untrained and the two best that are known, as the first seed met them."""
+    known = seeds[0]["baselines"]
+    best = sorted(known, key=lambda name: -known[name]["returns_total"])[:2]
+    shown = [name for name in known if name in ("untrained", "random", *best)]
+    drawn = [line(x, known[x], REST[k], 1.2, x != "untrained") for k, x in enumerate(shown)]
+    return drawn + [line(meta["learner"], meta, "#2f6fb3", 1.0) for meta in seeds]
 
 
 if __name__ == "__main__":

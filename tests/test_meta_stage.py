@@ -226,6 +226,7 @@ def test_a_run_reports_and_is_evaluated_elsewhere(finished: Path, tmp_path: Path
     assert sum(meta["returns_by_shot"]) == pytest.approx(meta["returns_total"], abs=1e-6)
     page = (finished / "report.html").read_text()
     assert "thompson" in page and "<script" not in page and "http" not in page.split("</style>")[1]
+    assert (finished / "adaptation.png").read_bytes().startswith(b"\x89PNG")
     out = tmp_path / "numbers.json"
     assert assess(finished, ["tasks.pulls=6", "evaluate.tasks=3"], to=out) == 0
     numbers = json.loads(out.read_text())["meta"]
