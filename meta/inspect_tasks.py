@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from meta.task_views import Map
 
 STEPS, REPS = 200, 3  # of a policy that is watched
+FITTED = "fitted"  # nobody proposed these tasks: they follow the learner
 
 
 def main() -> NoReturn:
@@ -72,6 +73,12 @@ def inspect(
     if against is not None:
         against_node = _family(against)
     writable(folder)
+    if kind == FITTED:
+        from meta.fitted_tasks import inspect_fitted
+
+        if against is not None:
+            raise UserError(f"--against {against}: these tasks follow the learner, leave it out")
+        return inspect_fitted(folder, config)
     import numpy as np
     import torch
 
@@ -148,7 +155,10 @@ def _record(folder: Path, kind: str | None) -> tuple[dict[str, Any], str, str]:
             )
         return config, stage, kind or "skills"
     name = config["tasks"]["name"]
-    own = getattr(lookup("tasks", name), "kind", None)
+    family = lookup("tasks", name)
+    if hasattr(family, "rewards_at") and kind is None:
+        return config, stage, FITTED
+    own = getattr(family, "kind", None)
     if own is None or config["from"] is None:
         raise UserError(
             f"{folder} trains on tasks={name}, which are made by hand: nothing is proposed; "
