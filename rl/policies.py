@@ -152,7 +152,7 @@ class Categorical:
         self.log_p = F.log_softmax(head.movedim(-1, 0), 0).movedim(0, -1)
 
     def sample(self, generator: torch.Generator) -> Tensor:
-        p = self.log_p.exp()
+        p = self.log_p.exp().contiguous()  # noise falls on places in memory
         flat = torch.multinomial(p.reshape(-1, p.shape[-1]), 1, generator=generator)
         return F.one_hot(flat.reshape(p.shape[:-1]), p.shape[-1]).to(p.dtype)
 
