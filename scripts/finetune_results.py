@@ -45,9 +45,9 @@ ROWS: dict[str, tuple[str, str, list[str], list[int]]] = {
     ),
     "point-waypoints": (
         "diayn-point",
-        "task=waypoints steps=30000 evaluate.every=1000",
+        "task=waypoints steps=15000 evaluate.every=1000",
         ["scratch", "hierarchy", "play"],
-        [5000, 10000, 30000],
+        [5000, 10000, 15000],
     ),
     "point-goal_3_4": (
         "diayn-point",
