@@ -271,6 +271,7 @@ def keep(row: str, seeds: list[int]) -> None:
         if (folder / "summary.json").exists():
             numbers = json.loads((folder / "summary.json").read_text())
             numbers["commit"] = (folder / "commit").read_text()
+            numbers.pop("next", None)  # a path of this machine
             kept[str(seed)] = numbers
     if kept:
         RAW.mkdir(parents=True, exist_ok=True)
