@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -217,8 +218,12 @@ class _Judge:
         self._log_q.index_put_((truth,), log_q.gather(1, truth[:, None])[:, 0], accumulate=True)
 
     def verdict(self) -> Judgement:
-        heard = self._votes.sum(1).clamp(min=1.0)
-        return Judgement((self._votes / heard[:, None]).numpy(), (self._log_q / heard).numpy())
+        heard = self._votes.sum(1)
+        log_q = self._log_q / heard.clamp(min=1.0)
+        # of a skill that has no step to show, nothing is known
+        log_q = torch.where((heard > 0) & log_q.isfinite(), log_q, -math.log(len(heard)))
+        confusion = self._votes / heard.clamp(min=1.0)[:, None]
+        return Judgement(confusion.numpy(), log_q.numpy())
 
 
 class Film:

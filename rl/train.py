@@ -62,6 +62,15 @@ class Means:
         self._sums, self._counts = {}, {}
         return {name: total / counts[name] for name, total in sums.items()}
 
+    def lost(self) -> list[str]:
+        """The names whose values so far are no finite number."""
+        return [
+            name
+            for key, totals in self._sums.items()
+            for name, fine in zip(key.split(","), totals.isfinite().tolist(), strict=True)
+            if not fine
+        ]
+
     def state_dict(self) -> State:
         return {"sums": dict(self._sums), "counts": dict(self._counts)}
 
@@ -125,6 +134,11 @@ def train(
     def crossed(before: int, every: int) -> bool:
         return training.step // every > before // every
 
+    def save() -> None:  # never what has diverged: it would push out the last good checkpoint
+        if bad := training.means.lost():
+            raise Diverged(f"{', '.join(bad)} is not a finite number at step {training.step:,}")
+        recorder.save(training.step, training.state_dict())
+
     while training.step < steps:
         before = training.step
         training.advance()
@@ -132,15 +146,15 @@ def train(
         if crossed(before, log_every):
             recorder.log(training.step, training.row())
         if crossed(before, checkpoint_every) and training.step < steps:
-            recorder.save(training.step, training.state_dict())
+            save()
         if early_look is not None and before < early_look_at <= training.step:
             early_look()
         if recorder.stop_requested() and training.step < steps:
-            recorder.save(training.step, training.state_dict())
+            save()
             return False
     if training.means:  # what came after the last row; not twice, if resumed from here
         recorder.log(training.step, training.row())
-    recorder.save(training.step, training.state_dict())
+    save()
     return True
 
 

@@ -7,6 +7,7 @@ torch, so that worlds can be built and refused quickly.
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Protocol
@@ -44,6 +45,16 @@ class WorldSpec:
     def feat_dim(self) -> int:
         """F, the number of task-space features."""
         return len(self.feat_names)
+
+    def column(self, feat: str) -> int:
+        """Where a feature stands in `feat` [..., F]. Raises ValueError if there is none."""
+        if feat not in self.feat_names:
+            near = difflib.get_close_matches(feat, self.feat_names, 1)
+            hint = f"did you mean {near[0]}? " if near else ""
+            raise ValueError(
+                f"{self.name} has no feat {feat!r}; {hint}it has {', '.join(self.feat_names)}"
+            )
+        return self.feat_names.index(feat)
 
 
 @dataclass(frozen=True)

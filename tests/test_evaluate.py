@@ -122,6 +122,26 @@ def test_the_discriminator_hears_only_what_was_lived():
     np.testing.assert_allclose(first.feat[:, 0], first.obs[:, 0])
 
 
+def test_travel_is_what_ends_beyond_five_metres():
+    agent = Runner()
+    agent.speeds = torch.tensor([0.275, -0.275, 0.225, 0.11])  # m a step: 5.5, -5.5, 4.5 and 2.2 m
+    found, _ = evaluate(Line, agent, Four(), 0, steps=20)
+    motion = found["motion"]
+    assert (motion["forward"], motion["backward"], motion["still"]) == (1, 1, 0)
+
+
+def test_nothing_is_known_of_a_skill_without_a_step_to_show():
+    class Torn(Line):
+        def step(self, actions):
+            *moved, info = super().step(actions)
+            return *moved, {**info, "unstable": np.arange(self.num_envs) % 4 != 1}
+
+    world = Torn(num_envs=8, max_episode_steps=20)
+    taken = rollouts(world, Runner(), Four(), torch.eye(4), 2, 20, 0)
+    want = [-math.log(4), math.log(0.94), -math.log(4), -math.log(4)]
+    np.testing.assert_allclose(taken.judged.log_q, want, rtol=1e-6)
+
+
 def test_the_numbers_of_known_skills():
     found, taken = evaluate(Line, Runner(), Four(), 0, steps=20)
     skills = found["skills"]

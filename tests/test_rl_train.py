@@ -1,4 +1,4 @@
-"""The means between two rows of a log."""
+"""The means between two rows of a log, and what is never saved."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import copy
 import pytest
 import torch
 
-from rl.train import Means
+from rl.train import Diverged, Means, train
 
 
 def test_every_name_has_the_mean_of_its_own_values() -> None:
@@ -51,3 +51,51 @@ def test_saved_sums_stand_still_and_go_on_exactly() -> None:
         other.add("a", {"b": v, "c": v * v})
     row = means.take()
     assert row == other.take() and row["a/b"] == pytest.approx(values.double().mean().item())
+
+
+class Diverging:
+    """Loses its mind in round four."""
+
+    def __init__(self) -> None:
+        self.means, self.step = Means(), 0
+
+    def advance(self) -> None:
+        self.step += 1
+        self.means.add("train", {"loss": torch.tensor(float("nan") if self.step >= 4 else 1.0)})
+
+    def row(self) -> dict[str, float]:
+        return self.means.take()
+
+    def reseed(self, seed: int) -> None: ...
+
+    def state_dict(self) -> dict[str, int]:
+        return {"step": self.step}
+
+    def load_state_dict(self, state: dict[str, int]) -> None: ...
+
+
+class Book:
+    """Remembers what was saved, and asks to stop after `stop` steps."""
+
+    def __init__(self, stop: int) -> None:
+        self.saved: list[int] = []
+        self._stop, self._now = stop, 0
+
+    def tick(self, step: int) -> None:
+        self._now = step
+
+    def log(self, step: int, row: object) -> None: ...
+
+    def save(self, step: int, state: object) -> None:
+        self.saved.append(step)
+
+    def stop_requested(self) -> bool:
+        return self._now >= self._stop
+
+
+@pytest.mark.parametrize("every, stop", [(2, 99), (99, 5)])
+def test_what_has_diverged_is_not_saved(every: int, stop: int) -> None:
+    book = Book(stop)
+    with pytest.raises(Diverged, match="train/loss is not a finite number at step"):
+        train(Diverging(), book, steps=20, log_every=50, checkpoint_every=every)
+    assert book.saved == ([2] if every == 2 else [])

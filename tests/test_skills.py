@@ -235,6 +235,8 @@ def test_rnd_tires_of_what_it_knows():
     for _ in range(4):
         skill.observe(batch(z, next_obs=torch.randn(256, 3, generator=g)))
     first = skill._error(near).mean().item()
+    skill.update(near)
+    assert 0.3 < skill.reward(near).mean() < 10  # in units of its spread, whatever those of errors
     for _ in range(400):
         skill.update(near)
     assert skill._error(near).mean().item() < first / 10
