@@ -7,8 +7,8 @@
 Each run is the plain command `metatrain ...` with one thread, in
 `runs/results/umrl-<world>/<method>/<seed>`, on the proposals of the pretrain run of the same seed;
 a run that was stopped goes on, a finished one is not repeated. Then every learner adapts to
-held-out tasks of hand-made families: at the rate that served it best on validation tasks (other
-tasks than those of the test), and at one rate for all. A learner with a memory has no rate; its
+held-out tasks of hand-made families: at the rates (of the first step and of later ones) that served
+it best on validation tasks, other tasks than those of the test, and at one rate for all. A learner with a memory has no rate; its
 steps are the episodes it has seen, one at a time, where a gradient step takes a whole batch of
 them. Scratch is policy gradient from an untrained start. The returns of every task, seed and step
 go to docs/results/umrl-<world>.json, the curves to docs/results/umrl-<world>.png.
@@ -75,7 +75,7 @@ class World:
     learner: str = "maml"
     rates: tuple[float, ...] = (0.03, 0.1, 0.3, 1.0)
     shared: float = 0.1
-    later: float = 0.5
+    laters: tuple[float, ...] = (0.2, 0.5)  # of the rate, for steps after the first
     steps: int = 3  # of adaptation
     tasks: int = 40  # to test on
     validation: int = 20
@@ -100,7 +100,7 @@ WORLDS = {
         words="steps=1000000 tasks.threads=1 tasks.episode_steps=100",
         families={"cheetah_direction": {"threads": 1}, "cheetah_velocity": {"threads": 1}},
         learner="rl2",
-        later=1.0,
+        laters=(1.0,),
         steps=10,
         tasks=20,
         validation=10,
@@ -111,7 +111,7 @@ WORLDS = {
         words="steps=1000000 tasks.threads=1 tasks.episode_steps=100",
         families={"ant_direction": {"threads": 1, "episode_steps": 100}},
         learner="rl2",
-        later=1.0,
+        laters=(1.0,),
         steps=10,
         tasks=20,
         validation=10,
@@ -203,7 +203,7 @@ def test(name: str, seeds: list[int]) -> Numbers:
         "pretrain": f"pretrain {world.pretrain}",
         "seeds": seeds,
         "rates": world.rates,
-        "later": world.later,
+        "laters": world.laters,
         "families": {},
     }
     for family, node in world.families.items():
@@ -232,19 +232,22 @@ def one(name: str, method: str, make: FamilyFactory, seed: int) -> Numbers:
     tasks = held_out(make, world.tasks, seed_for(seed, "test"))
     few = min(3, world.steps)
 
-    def returns(rate: float | None, some: Any, steps: int, stream: str) -> Any:
+    def returns(rate: tuple[float, float] | None, some: Any, steps: int, stream: str) -> Any:
         if rate is not None:
-            learner.inner_lr, learner.later = rate, world.later  # type: ignore[attr-defined]
+            learner.inner_lr, learner.later = rate  # type: ignore[attr-defined]
         chance = seed_for(seed, stream)
         learner.reseed(chance)
         return score(make, learner, some, horizon=steps + 1, seed=chance).returns
 
-    rates = world.rates if hasattr(learner, "inner_lr") else ()
-    validation = {r: float(returns(r, tried, few, "validation")[1:].mean()) for r in rates}
-    best = max(validation, key=lambda r: validation[r]) if validation else None
-    found: Numbers = {"seed": seed, "wall_s": wall, "validation": validation, "rate": best}
+    steps = hasattr(learner, "inner_lr")
+    rates = [(r, later) for r in world.rates for later in world.laters] if steps else []
+    validation = [float(returns(r, tried, few, "validation")[1:].mean()) for r in rates]
+    best = rates[int(np.argmax(validation))] if rates else None
+    found: Numbers = {"seed": seed, "wall_s": wall, "rate": best}
+    found["validation"] = [[*r, v] for r, v in zip(rates, validation, strict=True)]
     found["returns"] = np.round(returns(best, tasks, world.steps, "test"), 3).tolist()
-    shared = returns(world.shared, tasks, few, "test") if rates else found["returns"][: few + 1]
+    same = (world.shared, world.laters[-1])
+    shared = returns(same, tasks, few, "test") if rates else found["returns"][: few + 1]
     found["returns_at_shared_rate"] = np.round(shared, 3).tolist()
     after = " / ".join(f"{x:.1f}" for x in np.mean(found["returns"], 1)[:4])
     print(f"{name}, {method}, seed {seed}: rate {best}: {after}", flush=True)
@@ -283,7 +286,7 @@ def table(name: str, found: Numbers) -> str:
         text += "| " + " | ".join(heads) + " |\n" + "|---" * len(heads) + "|\n"
         for method, runs in by_method.items():
             returns = np.array([run["returns"] for run in runs])  # [seeds, steps + 1, tasks]
-            cells = [method, ", ".join(str(run["rate"] or "-") for run in runs)]
+            cells = [method, ", ".join(rate_of(run) for run in runs)]
             cells += [told(returns[:, k]) for k in shown] + [told(returns[:, 1:].mean(1))]
             shared = np.array([run["returns_at_shared_rate"] for run in runs])[:, 1:]
             cells.append(" / ".join(f"{x:.1f}" for x in shared.mean((0, 2))))
@@ -298,6 +301,11 @@ def table(name: str, found: Numbers) -> str:
                 cells = [method, *(told(gap[:, k]) for k in shown), told(gap[:, 1:].mean(1))]
                 text += "| " + " | ".join(cells) + " |\n"
     return text
+
+
+def rate_of(run: Numbers) -> str:
+    """The rate of the first step x what is left of it afterwards."""
+    return "{:g} x {:g}".format(*run["rate"]) if run["rate"] else "-"
 
 
 def told(values: Any) -> str:
