@@ -8,10 +8,10 @@ Each run is the plain command `metatrain ...` with one thread, in
 `runs/results/umrl-<world>/<method>/<seed>`, on the proposals of the pretrain run of the same seed;
 a run that was stopped goes on, a finished one is not repeated. Then every learner adapts to
 held-out tasks of hand-made families: at the rates (of the first step and of later ones) that served
-it best on validation tasks, other tasks than those of the test, and at one rate for all. A learner with a memory has no rate; its
-steps are the episodes it has seen, one at a time, where a gradient step takes a whole batch of
-them. Scratch is policy gradient from an untrained start. The returns of every task, seed and step
-go to docs/results/umrl-<world>.json, the curves to docs/results/umrl-<world>.png.
+it best on validation tasks, other tasks than those of the test, and at one rate for all. A learner
+with a memory has no rate; its steps are the episodes it has seen, one at a time, where a gradient
+step takes a whole batch of them. Scratch is policy gradient from an untrained start. The returns of
+every task, seed and step go to docs/results/umrl-<world>.json, the curves to docs/results/umrl-<world>.png.
 
 Intervals are percentiles of a bootstrap over tasks within seeds; differences are by task.
 """
@@ -239,8 +239,8 @@ def one(name: str, method: str, make: FamilyFactory, seed: int) -> Numbers:
         learner.reseed(chance)
         return score(make, learner, some, horizon=steps + 1, seed=chance).returns
 
-    steps = hasattr(learner, "inner_lr")
-    rates = [(r, later) for r in world.rates for later in world.laters] if steps else []
+    by_gradient = hasattr(learner, "inner_lr")
+    rates = [(r, later) for r in world.rates for later in world.laters] if by_gradient else []
     validation = [float(returns(r, tried, few, "validation")[1:].mean()) for r in rates]
     best = rates[int(np.argmax(validation))] if rates else None
     found: Numbers = {"seed": seed, "wall_s": wall, "rate": best}
