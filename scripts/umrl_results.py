@@ -11,7 +11,7 @@ held-out tasks of hand-made families: at the rates (of the first step and of lat
 it best on validation tasks, other tasks than those of the test, and at one rate for all. A learner
 with a memory has no rate; its steps are the episodes it has seen, one at a time, where a gradient
 step takes a whole batch of them. Scratch is policy gradient from an untrained start. The returns of
-every task, seed and step go to docs/results/umrl-<world>.json, the curves to docs/results/umrl-<world>.png.
+every task, seed and step go to docs/results/umrl-<world>.json, the curves to a .png beside it.
 
 Intervals are percentiles of a bootstrap over tasks within seeds; differences are by task.
 """
