@@ -333,6 +333,7 @@ def draw(path: Path, name: str, found: Numbers) -> None:
             panel.fill_between(steps, points[:, 1], points[:, 2], color=colour, alpha=0.15, lw=0)
             panel.plot(steps, points[:, 0], "o-", color=colour, ms=3.5, label=method)
         panel.set_title(f"{name}: {family}", color=INK, fontsize=10.5, loc="left")
+        panel.set_xticks(list(steps))
         panel.set_xlabel("steps of adaptation", color=INK, fontsize=9)
         panel.set_ylabel("return", color=INK, fontsize=9)
         panel.spines[["top", "right"]].set_visible(False)
