@@ -322,7 +322,7 @@ def draw(path: Path, name: str, found: Numbers) -> None:
     from logbook.comparison_picture import COLOURS, FAINT, INK, PAPER
 
     families = found["families"]
-    figure = Figure(figsize=(6.4 * len(families), 4.4), dpi=120, layout="constrained")
+    figure = Figure(figsize=(5.6 * len(families) + 1.6, 4.4), dpi=120, layout="constrained")
     FigureCanvasAgg(figure)
     for k, (family, by_method) in enumerate(families.items()):
         panel = figure.add_subplot(1, len(families), k + 1)
@@ -339,7 +339,9 @@ def draw(path: Path, name: str, found: Numbers) -> None:
         panel.spines[["top", "right"]].set_visible(False)
         panel.spines[["left", "bottom"]].set_color(FAINT)
         panel.grid(color="#eceff3", linewidth=0.8)
-        panel.legend(frameon=False, fontsize=8.5, labelcolor=INK)
+    panel.legend(
+        frameon=False, fontsize=8.5, labelcolor=INK, loc="center left", bbox_to_anchor=(1, 0.5)
+    )
     figure.savefig(path, format="png", facecolor=PAPER)
 
 
