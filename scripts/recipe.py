@@ -23,6 +23,7 @@ from finetune.report import curves  # noqa: E402
 from logbook import files, progress  # noqa: E402
 from logbook.cli import guard  # noqa: E402
 from logbook.errors import UserError  # noqa: E402
+from logbook.lines import lines  # noqa: E402
 from logbook.markup import document, escape, tile  # noqa: E402
 from meta.report import adaptation  # noqa: E402
 
@@ -139,7 +140,7 @@ def page(
 <h2>1. Skills</h2><div class="box"><p><a href="skills/index.html">Every skill</a>,
 <a href="skills/report.html">how they were learned</a></p>{picture}</div>
 <h2>2. Learning to learn</h2><div class="box"><p><a href="learner/report.html">The whole report</a>.
-The tasks are the skills' own; nobody wrote a reward.</p>{adaptation(meta)}</div>
+The tasks are the skills' own; nobody wrote a reward.</p>{lines(adaptation(meta, {}), "episode of the task", "return")}</div>
 <h2>3. A task with a reward</h2><div class="box"><p><code>{reward}</code>;
 the reports: <a href="scratch/report.html">from scratch</a>, <a href="policy/report.html">from the
 best skill</a></p>{curves(tuned)}</div><div class="box">{video}</div>
