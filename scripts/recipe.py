@@ -135,12 +135,13 @@ def page(
         for part, words in commands.items()
     )
     reward = escape(tuned["policy"]["reward"])
+    adapting = lines(adaptation(meta, {}), "episode of the task", "return")
     body = f"""<h1>From no reward to a task: {escape(env)}, seed {escape(seed)}</h1>
 <div class="tiles">{"".join(head)}</div>
 <h2>1. Skills</h2><div class="box"><p><a href="skills/index.html">Every skill</a>,
 <a href="skills/report.html">how they were learned</a></p>{picture}</div>
 <h2>2. Learning to learn</h2><div class="box"><p><a href="learner/report.html">The whole report</a>.
-The tasks are the skills' own; nobody wrote a reward.</p>{lines(adaptation(meta, {}), "episode of the task", "return")}</div>
+The tasks are the skills' own; nobody wrote a reward.</p>{adapting}</div>
 <h2>3. A task with a reward</h2><div class="box"><p><code>{reward}</code>;
 the reports: <a href="scratch/report.html">from scratch</a>, <a href="policy/report.html">from the
 best skill</a></p>{curves(tuned)}</div><div class="box">{video}</div>
