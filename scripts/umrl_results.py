@@ -13,7 +13,8 @@ with a memory has no rate; its steps are the episodes it has seen, one at a time
 step takes a whole batch of them. Scratch is policy gradient from an untrained start. The returns of
 every task, seed and step go to docs/results/umrl-<world>.json, the curves to a .png beside it.
 
-Intervals are percentiles of a bootstrap over tasks within seeds; differences are by task.
+Intervals are percentiles of a bootstrap over tasks within seeds, and differences are by task: they
+say nothing of other seeds, which is why the differences of each seed stand beside them.
 """
 
 from __future__ import annotations
@@ -35,7 +36,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from results import RAW, ROOT, SEEDS, commit  # noqa: E402
 
 from logbook.build import build  # noqa: E402
+from logbook.comparison_picture import COLOURS  # noqa: E402
 from logbook.config import CONFIGS, read_yaml  # noqa: E402
+from logbook.curve_picture import Panel, draw  # noqa: E402
+from logbook.lines import Line  # noqa: E402
 from logbook.seeds import seed_for  # noqa: E402
 from logbook.stats import aggregate_mean, interval  # noqa: E402
 from meta.assess import run_config  # noqa: E402
@@ -144,7 +148,7 @@ def main() -> None:
             place.write_text(json.dumps(test(name, flags.seeds)) + "\n")
         found = json.loads(place.read_text())
         sys.stdout.write(table(name, found))
-        draw(place.with_suffix(".png"), name, found)
+        draw(place.with_suffix(".png"), curves(name, found), across=1)
 
 
 def methods_of(world: World) -> dict[str, str]:
@@ -293,12 +297,14 @@ def table(name: str, found: Numbers) -> str:
             text += "| " + " | ".join(cells) + " |\n"
         text += f"\n{OURS} minus the others, task by task\n\n"
         heads = ["method", *(f"{k} steps" for k in shown), f"mean of steps 1-{steps}"]
+        heads.append("the same, by seed")
         text += "| " + " | ".join(heads) + " |\n" + "|---" * len(heads) + "|\n"
         ours = np.array([run["returns"] for run in by_method[OURS]])
         for method, runs in by_method.items():
             if method != OURS:
                 gap = ours - np.array([run["returns"] for run in runs])
                 cells = [method, *(told(gap[:, k]) for k in shown), told(gap[:, 1:].mean(1))]
+                cells.append(", ".join(f"{x:+.1f}" for x in gap[:, 1:].mean((1, 2))))
                 text += "| " + " | ".join(cells) + " |\n"
     return text
 
@@ -314,35 +320,19 @@ def told(values: Any) -> str:
     return f"{centre:.1f} [{low:.1f}, {high:.1f}]"
 
 
-def draw(path: Path, name: str, found: Numbers) -> None:
+def curves(name: str, found: Numbers) -> list[Panel]:
     """Return after each step of adaptation, a panel a family."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    from logbook.comparison_picture import COLOURS, FAINT, INK, PAPER
-
-    families = found["families"]
-    figure = Figure(figsize=(5.6 * len(families) + 1.6, 4.4), dpi=120, layout="constrained")
-    FigureCanvasAgg(figure)
-    for k, (family, by_method) in enumerate(families.items()):
-        panel = figure.add_subplot(1, len(families), k + 1)
+    panels = []
+    for family, by_method in found["families"].items():
+        drawn = []
         for colour, (method, runs) in zip(COLOURS, by_method.items(), strict=False):
             returns = np.array([run["returns"] for run in runs])
-            points = np.array([mean_and_interval(returns[:, i]) for i in range(returns.shape[1])])
+            points = [mean_and_interval(returns[:, k]) for k in range(returns.shape[1])]
+            half = [(high - low) / 2 for _, low, high in points]
             steps = range(len(points))
-            panel.fill_between(steps, points[:, 1], points[:, 2], color=colour, alpha=0.15, lw=0)
-            panel.plot(steps, points[:, 0], "o-", color=colour, ms=3.5, label=method)
-        panel.set_title(f"{name}: {family}", color=INK, fontsize=10.5, loc="left")
-        panel.set_xticks(list(steps))
-        panel.set_xlabel("steps of adaptation", color=INK, fontsize=9)
-        panel.set_ylabel("return", color=INK, fontsize=9)
-        panel.spines[["top", "right"]].set_visible(False)
-        panel.spines[["left", "bottom"]].set_color(FAINT)
-        panel.grid(color="#eceff3", linewidth=0.8)
-    panel.legend(
-        frameon=False, fontsize=8.5, labelcolor=INK, loc="center left", bbox_to_anchor=(1, 0.5)
-    )
-    figure.savefig(path, format="png", facecolor=PAPER)
+            drawn.append(Line(method, steps, [p[0] for p in points], half, colour, 1.8))
+        panels.append(Panel(f"{name}: {family}", "steps of adaptation", "return", drawn))
+    return panels
 
 
 if __name__ == "__main__":
