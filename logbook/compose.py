@@ -21,11 +21,14 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from logbook.build import GROUPS, nearest
-from logbook.config import CONFIGS, check, inherited
+from logbook.config import CONFIGS, check, inherited, read_yaml
 from logbook.errors import UserError
 
 FORMULAS = ("task.reward", "task.success")
 """Keys whose values have brackets, commas and blanks of their own."""
+
+PLANES = ("point", "maze")
+"""Worlds without a body: what proposes tasks in any other asks for the tuning of bodies."""
 
 
 def _run_name(folder: Any) -> str:
@@ -35,6 +38,21 @@ def _run_name(folder: Any) -> str:
 
 
 OmegaConf.register_new_resolver("run_name", _run_name, replace=True)
+
+
+def env_of(folder: Path) -> str | None:
+    """The env of a pretrain run, or of proposals that were saved; None if the folder says none."""
+    try:
+        if (folder / "config.yaml").is_file():
+            node = read_yaml(folder / "config.yaml").get("env")
+        else:
+            from logbook import checkpoint  # slow, and seldom asked
+
+            newest = checkpoint.newest(folder)[0]
+            node = checkpoint.load(newest, only=("env",))["env"] if newest else None
+    except UserError:
+        return None  # what goes on from it says more
+    return str(node["name"]) if isinstance(node, Mapping) and "name" in node else None
 
 
 @dataclass(frozen=True)
@@ -166,6 +184,7 @@ class _Composer:
     def job(self, parsed: list[Override]) -> Job:
         """The run that these overrides describe."""
         texts = tuple(str(o.input_line) for o in parsed)
+        asked = (*self._for_bodies(parsed), *texts)
         for override in parsed:
             if override.is_delete() and override.key_or_group not in self.choices:
                 raise UserError(f"{override.input_line}: no key can be left out; give it a value")
@@ -173,7 +192,7 @@ class _Composer:
         for override in chosen:
             self._check_choice(override)
         try:
-            composed = self._compose(texts)
+            composed = self._compose(asked)
             run_dir = Path(composed.hydra.run.dir)
         except (HydraException, OmegaConfBaseException) as e:
             known = plain(self._compose(str(o.input_line) for o in chosen))
@@ -191,6 +210,21 @@ class _Composer:
             if preset is None or any(key == o.key_or_group for o in parsed):
                 raise
             raise UserError(f"{e} (preset={preset} sets it, for other choices)") from None
+
+    def _for_bodies(self, parsed: list[Override]) -> list[str]:
+        """What serves a learner of stage 2 whose tasks are proposed in the world of a body.
+
+        Hand-made families have it by their names (configs/tuned/family); a run says it by its env.
+        """
+        given = {o.key_or_group: o.value() for o in parsed}
+        tuned, learner = CONFIGS / "tuned", given.get("learner", "rl2")
+        if self.command != "metatrain" or not given.get("from"):
+            return []
+        if (tuned / "family" / f"{given.get('tasks')}.yaml").exists():
+            return []
+        env = env_of(Path(str(given["from"])))
+        has = env not in (None, *PLANES) and (tuned / "bodies" / f"{learner}.yaml").exists()
+        return [f"+tuned/bodies={learner}"] if has else []
 
     def _compose(self, overrides: Iterable[str]) -> DictConfig:
         return hydra_compose(self.command, [*self._extra, *overrides], return_hydra_config=True)

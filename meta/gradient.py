@@ -19,6 +19,7 @@ from torch import Tensor
 from meta.evidence import Evidence, gather
 from meta.inner import Chain, Loss, Regression, Slope, Surrogate, choice
 from meta.trial import Last
+from rl.normalize import Normalizer
 from rl.tangents import Rows
 from rl.types import Batch, Metrics, State, WorldSpec
 
@@ -72,6 +73,8 @@ class GradientLearner:
         gamma: float,
         lam: float,
         lr: float,
+        normalize_steps: int = 0,
+        gain: float = 1.0,
     ) -> None:
         counts = {"meta_batch": (meta_batch, 1), "width": (width, 1)}
         counts["inner_steps"] = (inner_steps, 0)
@@ -97,6 +100,8 @@ class GradientLearner:
         init = torch.Generator().manual_seed(seed)
         self._noise = torch.Generator(device).manual_seed(seed + 1)
         self.theta = self.net.fresh(init, math.log(std)).to(device)
+        self.net.layers(self.theta[None])[-1][0].mul_(gain)
+        self._normalizer = Normalizer(world.obs_dim, normalize_steps).to(device)
         self._adam = torch.optim.Adam([self.theta], lr=lr)
 
     def rounds(self, horizon: int) -> Sequence[int]:
@@ -123,7 +128,7 @@ class GradientLearner:
     ) -> tuple[Tensor, dict[str, Tensor], Adapted]:
         """Actions [N, A], unsquashed (the world's box clips them), with their log-probability."""
         n = len(memory.params)
-        x = obs.to(self._device).unflatten(0, (n, -1))
+        x = self._normalizer(obs.to(self._device)).unflatten(0, (n, -1))
         if memory.told is not None:
             x = torch.cat([x, memory.told[:, None].expand(-1, x.shape[1], -1)], -1)
         said = choice(self.net.trace(memory.params, x)[-1], self.net.tail(memory.params))
@@ -157,8 +162,16 @@ class GradientLearner:
         evidence = self._used([self._gather(rollout, n) for rollout in trials])
         if evidence[0].target.shape[-1] > 0:
             outer = self._counted([self._loss(e) for e in evidence])
-            return self._descend(evidence, [self._loss(e) for e in evidence[:-1]], outer)
-        return self._reinforce(evidence)
+            metrics = self._descend(evidence, [self._loss(e) for e in evidence[:-1]], outer)
+        else:
+            metrics = self._reinforce(evidence)
+        self._observe(trials)
+        return metrics
+
+    def _observe(self, trials: Sequence[Batch]) -> None:
+        """Take the scale of what was seen; after learning, which speaks of the old one."""
+        for rollout in trials:
+            self._normalizer.observe(rollout.obs.to(self._device))
 
     def _reinforce(self, evidence: list[Evidence]) -> Metrics:
         """Learn from rewards: the evidence of every round, the last of which none steps on."""
@@ -216,7 +229,8 @@ class GradientLearner:
 
     def _gather(self, rollout: Batch, n: int) -> Evidence:
         rollout = rollout.map(lambda x: x.to(self._device))
-        obs = torch.cat([rollout.obs, rollout.z], -1) if self.told else rollout.obs
+        obs = self._normalizer(rollout.obs)
+        obs = torch.cat([obs, rollout.z], -1) if self.told else obs
         return gather(rollout, obs, n, self.gamma, self.lam)
 
     def state_dict(self) -> State:
@@ -225,6 +239,7 @@ class GradientLearner:
             "theta": self.theta,
             "adam": self._adam.state_dict(),
             "noise": self._noise.get_state(),
+            "normalizer": dict(self._normalizer.state_dict()),
         }
 
     def load_state_dict(self, state: State) -> None:
@@ -232,3 +247,5 @@ class GradientLearner:
         self.theta.copy_(state["theta"])
         self._adam.load_state_dict(state["adam"])
         self._noise.set_state(state["noise"].cpu())
+        if "normalizer" in state:
+            self._normalizer.load_state_dict(state["normalizer"])

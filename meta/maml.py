@@ -49,6 +49,8 @@ class MAML(GradientLearner):
         cg_steps: int,
         damping: float,
         backtracks: int,
+        normalize_steps: int = 0,
+        gain: float = 1.0,
     ) -> None:
         super().__init__(
             world=world,
@@ -67,6 +69,8 @@ class MAML(GradientLearner):
             gamma=gamma,
             lam=lam,
             lr=lr,
+            normalize_steps=normalize_steps,
+            gain=gain,
         )
         for key, value in {"cg_steps": cg_steps, "backtracks": backtracks}.items():
             if value < 1:

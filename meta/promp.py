@@ -43,6 +43,8 @@ class ProMP(GradientLearner):
         epochs: int,
         clip: float,
         kl_coef: float,
+        normalize_steps: int = 0,
+        gain: float = 1.0,
     ) -> None:
         super().__init__(
             world=world,
@@ -61,6 +63,8 @@ class ProMP(GradientLearner):
             gamma=gamma,
             lam=lam,
             lr=lr,
+            normalize_steps=normalize_steps,
+            gain=gain,
         )
         if epochs < 1:
             raise ValueError(f"learner.epochs={epochs} must be at least 1")

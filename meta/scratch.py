@@ -14,5 +14,6 @@ class Scratch(GradientLearner):
     """The control of all controls: the start stays as it was drawn."""
 
     def update(self, trials: Sequence[Batch]) -> Metrics:
-        """Nothing; the steps were taken all the same, and are counted."""
+        """Nothing but the scale of obs; the steps were taken all the same, and are counted."""
+        self._observe(trials)
         return {}

@@ -45,7 +45,7 @@ from logbook.stats import aggregate_mean, interval  # noqa: E402
 from meta.assess import run_config  # noqa: E402
 from meta.evaluate import FamilyFactory, held_out, score  # noqa: E402
 from meta.stage import restore  # noqa: E402
-from meta.trial import MetaLearner  # noqa: E402
+from meta.trial import MetaLearner, live  # noqa: E402
 from rl.matmul import choose_matmul  # noqa: E402
 
 Numbers = dict[str, Any]
@@ -101,6 +101,18 @@ WORLDS = {
     "cheetah": World(
         source="diayn-cheetah",
         pretrain="skill=diayn env=cheetah",
+        words="steps=3000000 learner.meta_batch=16 tasks.threads=1 tasks.episode_steps=100",
+        families={"cheetah_direction": {"threads": 1}, "cheetah_velocity": {"threads": 1}},
+        rates=(0.1, 0.25, 0.5, 1.0),
+        shared=0.5,
+        laters=(0.5, 1.0),
+        steps=10,
+        tasks=20,
+        validation=8,
+    ),
+    "cheetah_rl2": World(
+        source="diayn-cheetah",
+        pretrain="skill=diayn env=cheetah",
         words="steps=1000000 tasks.threads=1 tasks.episode_steps=100",
         families={"cheetah_direction": {"threads": 1}, "cheetah_velocity": {"threads": 1}},
         learner="rl2",
@@ -112,13 +124,14 @@ WORLDS = {
     "ant": World(
         source="metra-ant",
         pretrain="skill=metra env=ant steps=300000",
-        words="steps=1000000 tasks.threads=1 tasks.episode_steps=100",
+        words="steps=2000000 learner.meta_batch=16 tasks.threads=1 tasks.episode_steps=100",
         families={"ant_direction": {"threads": 1, "episode_steps": 100}},
-        learner="rl2",
-        laters=(1.0,),
+        rates=(0.1, 0.25, 0.5, 1.0),
+        shared=0.5,
+        laters=(0.5, 1.0),
         steps=10,
         tasks=20,
-        validation=10,
+        validation=8,
     ),
 }
 
@@ -263,14 +276,24 @@ def learner_for(
 ) -> tuple[MetaLearner, float]:
     """The trained learner with its seconds; scratch, which has none."""
     if method == UNTRAINED:
-        node = read_yaml(CONFIGS / "learner" / "scratch.yaml")
-        one = make(1, 0)
-        settings: dict[str, Any] = {"world": one.spec, "task_dim": one.task_dim, "burn_in": None}
-        settings |= {"horizon": None, "device": torch.device("cpu"), "seed": seed}
-        return build("learner", node, **settings), 0.0
+        return untrained(name, make, seed), 0.0
     folder = folder_of(name, method, seed)
     took = json.loads((folder / "summary.json").read_text())["wall_s"]
     return restore(folder, run_config(folder))[0], took
+
+
+def untrained(name: str, make: FamilyFactory, seed: int) -> MetaLearner:
+    """A start that knows no more than, in the world of a body, the scale of observations."""
+    node, one = read_yaml(CONFIGS / "learner" / "scratch.yaml"), make(1, 0)
+    if all((CONFIGS / "tuned" / "family" / f"{f}.yaml").exists() for f in WORLDS[name].families):
+        node |= read_yaml(CONFIGS / "tuned" / "bodies" / "scratch.yaml")["learner"]
+    settings: dict[str, Any] = {"world": one.spec, "task_dim": one.task_dim, "burn_in": None}
+    settings |= {"horizon": None, "device": torch.device("cpu"), "seed": seed}
+    learner: MetaLearner = build("learner", node, **settings)
+    tasks = one.sample(learner.meta_batch, np.random.default_rng(seed), held_out=False)
+    worlds = make(learner.meta_batch * learner.width, seed)
+    learner.update(live(worlds, learner, tasks, horizon=1, explore=True))
+    return learner
 
 
 def mean_and_interval(values: Any) -> tuple[float, float, float]:
