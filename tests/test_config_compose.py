@@ -138,3 +138,21 @@ def test_sweep_is_every_combination():
         sweep("pretrain", ["skill=diayn,dyan"])
     with pytest.raises(UserError, match="agent.lr=x"):
         sweep("pretrain", ["agent.lr=1e-3,x", "seed=0,1"])
+
+
+def test_proposals_in_the_world_of_a_body_ask_for_what_serves_bodies(tmp_path):
+    for env in ("cheetah", "point"):
+        (tmp_path / env).mkdir()
+        (tmp_path / env / "config.yaml").write_text(f"env: {{name: {env}}}\n")
+    words = ["learner=maml", "tasks=skills"]
+    body = compose("metatrain", [*words, f"from={tmp_path}/cheetah"]).config
+    plane = compose("metatrain", [*words, f"from={tmp_path}/point"]).config
+    by_hand = compose("metatrain", ["learner=maml", "tasks=cheetah_direction"]).config
+    assert body["learner"] == by_hand["learner"] != plane["learner"]
+    assert body["learner"]["normalize_steps"] > 0 == plane["learner"]["normalize_steps"]
+    mine = compose("metatrain", [*words, f"from={tmp_path}/cheetah", "learner.gain=0.7"]).config
+    assert mine["learner"] == body["learner"] | {"gain": 0.7}
+    assert (
+        compose("metatrain", [*words, f"from={tmp_path}/none"]).config["learner"]
+        == plane["learner"]
+    )
