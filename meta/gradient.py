@@ -73,8 +73,8 @@ class GradientLearner:
         gamma: float,
         lam: float,
         lr: float,
-        normalize_steps: int = 0,
-        gain: float = 1.0,
+        normalize_steps: int,
+        gain: float,
     ) -> None:
         counts = {"meta_batch": (meta_batch, 1), "width": (width, 1)}
         counts["inner_steps"] = (inner_steps, 0)
@@ -247,5 +247,4 @@ class GradientLearner:
         self.theta.copy_(state["theta"])
         self._adam.load_state_dict(state["adam"])
         self._noise.set_state(state["noise"].cpu())
-        if "normalizer" in state:
-            self._normalizer.load_state_dict(state["normalizer"])
+        self._normalizer.load_state_dict(state["normalizer"])

@@ -49,8 +49,8 @@ class MAML(GradientLearner):
         cg_steps: int,
         damping: float,
         backtracks: int,
-        normalize_steps: int = 0,
-        gain: float = 1.0,
+        normalize_steps: int,
+        gain: float,
     ) -> None:
         super().__init__(
             world=world,

@@ -43,8 +43,8 @@ class ProMP(GradientLearner):
         epochs: int,
         clip: float,
         kl_coef: float,
-        normalize_steps: int = 0,
-        gain: float = 1.0,
+        normalize_steps: int,
+        gain: float,
     ) -> None:
         super().__init__(
             world=world,

@@ -73,7 +73,7 @@ class RL2(nn.Module):
         reward_bins: list[float] | None,
         grow: float,
         normalize_steps: int,
-        see_before: bool = False,
+        see_before: bool,
     ) -> None:
         super().__init__()
         counts = {"meta_batch": meta_batch, "epochs": epochs, "minibatches": minibatches}

@@ -50,7 +50,8 @@ RECIPES: dict[str, dict[str, tuple[str, str]]] = {
         "skills": ("pretrain", "skill=diayn env=cheetah"),
         "learner": (
             "metatrain",
-            "learner=rl2 tasks=skills from=SKILLS evaluate.tasks=40",
+            "learner=maml tasks=skills from=SKILLS steps=3000000 learner.meta_batch=16 "
+            "evaluate.tasks=40",
         ),
         "scratch": ("finetune", "from=SKILLS task=run_backward strategy=scratch steps=50000"),
         "policy": ("finetune", "from=SKILLS task=run_backward strategy=policy steps=50000"),
