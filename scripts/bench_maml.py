@@ -4,15 +4,28 @@ Both take the same step from the same made-up trials, which is checked. The loop
 public PyTorch code does it (pytorch-maml-rl): each task adapts through autograd with a graph, the
 gradient of the mean divergence keeps its graph, and every product with its Hessian is a backward
 pass through that. The two take turns, so that a busy machine troubles both alike.
+
+With --peer FOLDER, which holds an unpacked pytorch-maml-rl (Deleu, MIT licence), its MAMLTRPO.step
+joins the turns, with its own policy and episodes, from the same start on the same trials. Its cg
+takes 10 iterations, its other settings are its defaults. It runs on today's torch as it is; changed
+while it runs: maml_rl.samplers is an empty stand-in, so that no gym is needed; an event loop is
+there before it asks for one; arguments of distributions are not validated, as in the torch it was
+written for. Its inner loss is log pi * A, ours a likelihood ratio, so second order differs. Hence
+the check: given a ratio inside and our settings of the trust region, it must go our way.
 """
 
 from __future__ import annotations
 
 import argparse
+import asyncio
+import importlib
+import math
 import statistics
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -37,10 +50,21 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--widths", type=int, nargs=2, default=[20, 6], help="of obs and act")
     parser.add_argument("--turns", type=int, default=5)
     parser.add_argument("--threads", type=int, nargs="*", default=[1, 2])
+    parser.add_argument("--peer", type=_unpacked, metavar="FOLDER", help="holds pytorch-maml-rl")
+
+
+def _unpacked(text: str) -> Path:
+    """A folder with the peer's code."""
+    folder = Path(text)
+    if not (folder / "maml_rl/metalearners/maml_trpo.py").is_file():
+        raise argparse.ArgumentTypeError(
+            f"{text} lacks maml_rl/metalearners/maml_trpo.py; unpack pytorch-maml-rl there"
+        )
+    return folder
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
-    """Let the two take turns."""
+    """Let the two, or three, take turns."""
     rows, usual = [], torch.get_num_threads()
     precision = choose_matmul()  # as the commands do
     learner, evidence = _problem(options, *options.widths)
@@ -55,35 +79,55 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     def theirs() -> Tensor:
         return loop.step(start, evidence)
 
+    sides = {"ours": ours, "loop": theirs}
+    notes = []
     with torch.no_grad():
         a, b = ours() - start, theirs() - start
         apart = float((a - b).norm() / b.norm())
         if not apart < 0.05:
             raise RuntimeError(f"the two took different steps, {apart} of their length apart")
+        if options.peer:
+            public = Public(options.peer, loop, evidence)
+            notes.append(_compared(public, start, a))
+            sides["peer"] = lambda: public.step(start)
         for threads in options.threads:
             torch.set_num_threads(threads)
-            took: dict[str, list[float]] = {"ours": [], "loop": []}
+            took: dict[str, list[float]] = {name: [] for name in sides}
             for _ in range(options.turns):
-                took["ours"].append(_seconds(ours))
-                took["loop"].append(_seconds(theirs))
-            ratios = [t / o for o, t in zip(took["ours"], took["loop"], strict=True)]
+                for name, side in sides.items():
+                    took[name].append(_seconds(side))
             best = {name: min(times) for name, times in took.items()}
-            rows.append(
-                {
-                    "threads": threads,
-                    "ours s": best["ours"],
-                    "loop s": best["loop"],
-                    "x loop": best["loop"] / best["ours"],
-                    "x median turn": statistics.median(ratios),
-                }
-            )
+            row = {"threads": threads} | {f"{name} s": t for name, t in best.items()}
+            for name, median in (("loop", "x median turn"), ("peer", "x peer median turn")):
+                if name in sides:
+                    row[f"x {name}"] = best[name] / best["ours"]
+                    ratios = [t / o for o, t in zip(took["ours"], took[name], strict=True)]
+                    row[median] = statistics.median(ratios)
+            rows.append(row)
     torch.set_num_threads(usual)
     tasks, samples = options.tasks, options.samples
     notes = [
         f"{tasks} tasks, {samples} + {samples} samples each, {options.hidden}, one inner step",
-        f"matrix products: {precision}; the steps of the two differ by {apart:.1e} of their length",
+        f"matrix products: {precision}; ours and the loop's differ by {apart:.1e} of their length",
+        *notes,
     ]
     return {"rows": rows, "notes": notes, "turns": took}
+
+
+def _compared(public: Public, start: Tensor, ours: Tensor) -> str:
+    """Check the peer's direction against our step, and say how far it is from it."""
+    cosines, sizes = [], []
+    region = public.region()
+    for ratio, settings in ((False, {}), (False, region), (True, region)):
+        step = public.step(start, ratio, **settings) - start
+        cosines.append(float(F.cosine_similarity(step, ours, 0)))
+        sizes.append(float(step.norm() / ours.norm()))
+    if not cosines[-1] > 0.999:
+        raise RuntimeError(f"the peer went another way than ours: cosine {cosines[-1]}")
+    whats = ("its defaults", "our trust region", "and a ratio inside, as ours")
+    found = zip(whats, cosines, sizes, strict=True)
+    told = "; ".join(f"{what} {cos:.4f} ({size:.2f} x as long)" for what, cos, size in found)
+    return f"cosine of the peer's step with ours: {told}"
 
 
 def _seconds(f: Callable[[], Tensor]) -> float:
@@ -140,7 +184,9 @@ class Loop:
             start += a * b + b
         return [*found, theta[start:]]
 
-    def policy(self, params: list[Tensor], obs: Tensor) -> torch.distributions.Distribution:
+    def policy(
+        self, params: list[Tensor], obs: Tensor
+    ) -> torch.distributions.Independent[torch.distributions.Normal]:
         """A diagonal Gaussian."""
         for i in range(len(self.shapes)):
             obs = F.linear(obs, params[2 * i].T, params[2 * i + 1])
@@ -176,7 +222,7 @@ class Loop:
     def _step(self, theta: Tensor, before: Evidence, after: Evidence) -> Tensor:
         learner, tasks = self.learner, range(len(before.rew))
         params = [p.clone().requires_grad_() for p in self.split(theta)]
-        old: list[torch.distributions.Distribution] = []
+        old: list[torch.distributions.Independent[torch.distributions.Normal]] = []
         losses, kls = [], []
         for i in tasks:
             own = self.adapt(params, before, i, True)
@@ -218,3 +264,70 @@ class Loop:
 
 def _flat(grads: tuple[Tensor, ...]) -> Tensor:
     return torch.cat([g.reshape(-1) for g in grads])
+
+
+class Public:
+    """pytorch-maml-rl's learner, and the trials as its sampler would have handed them over."""
+
+    def __init__(self, folder: Path, loop: Loop, evidence: list[Evidence]) -> None:
+        sys.path.insert(0, str(folder))
+        sampler = ModuleType("maml_rl.samplers")
+        vars(sampler)["MultiTaskSampler"] = object
+        sys.modules[sampler.__name__] = sampler
+        asyncio.set_event_loop(asyncio.new_event_loop())
+        self.module: Any = importlib.import_module("maml_rl.metalearners.maml_trpo")
+        policies = importlib.import_module("maml_rl.policies.normal_mlp")
+        self.episodes = importlib.import_module("maml_rl.episode").BatchEpisodes
+        sys.path.remove(str(folder))
+        self.loop, widths = loop, [b for _, b in loop.shapes]
+        self.policy = policies.NormalMLPPolicy(loop.shapes[0][0], widths[-1], tuple(widths[:-1]))
+        self.learner = self.module.MAMLTRPO(self.policy, fast_lr=loop.learner.inner_lr)
+        layers = [f"layer{k}" for k in range(1, len(widths))] + ["mu"]
+        names = [f"{layer}.{part}" for layer in layers for part in ("weight", "bias")]
+        own = dict(self.policy.named_parameters())
+        self.params = [own[name] for name in (*names, "sigma")]  # in our order
+        self.before, self.after = (
+            [self._future(e, i) for i in range(len(e.rew))] for e in evidence
+        )
+
+    def _future(self, e: Evidence, i: int) -> Any:
+        """One task's episodes, [T, width, ...], as what has been waited for."""
+        samples = e.weight.shape[1]
+        width = math.gcd(samples, self.loop.learner.width)
+        episodes = self.episodes(width)
+        episodes._observations = e.obs[i].unflatten(0, (-1, width))
+        episodes._actions = e.act[i].unflatten(0, (-1, width))
+        episodes._advantages = e.advantage[i].unflatten(0, (-1, width))
+        episodes._lengths = [samples // width] * width
+        episodes.old_log_prob = e.log_prob[i].unflatten(0, (-1, width))  # for the check alone
+        future = asyncio.get_event_loop().create_future()
+        future.set_result(episodes)
+        return future
+
+    def region(self) -> dict[str, float]:
+        """Our settings of the trust region, under its names."""
+        ours = self.loop.learner
+        found = {"max_kl": ours.max_kl, "cg_iters": ours.cg_steps, "cg_damping": ours.damping}
+        return found | {"ls_max_steps": ours.backtracks, "ls_backtrack_ratio": 0.8}
+
+    def step(self, theta: Tensor, ratio: bool = False, **settings: float) -> Tensor:
+        """Its outer step from our theta; with `ratio` its inner loss is replaced by ours."""
+        for own, value in zip(self.params, self.loop.split(theta), strict=True):
+            own.data.copy_(value.t())  # [out, in] there
+        usual = self.module.reinforce_loss
+        validates = torch.distributions.Distribution._validate_args
+        torch.distributions.Distribution.set_default_validate_args(False)
+        self.module.reinforce_loss = _ratio_loss if ratio else usual
+        try:
+            with torch.enable_grad():
+                self.learner.step([self.before], self.after, **({"cg_iters": 10} | settings))
+        finally:
+            self.module.reinforce_loss = usual
+            torch.distributions.Distribution.set_default_validate_args(validates)
+        return torch.cat([own.detach().t().flatten() for own in self.params])
+
+
+def _ratio_loss(policy: Any, episodes: Any, params: Any = None) -> Tensor:
+    """The inner loss of ours, in the peer's words."""
+    log_prob = policy(episodes.observations, params=params).log_prob(episodes.actions)
+    return -((log_prob - episodes.old_log_prob).exp() * episodes.advantages).mean()

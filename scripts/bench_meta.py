@@ -26,12 +26,14 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seconds", type=float, default=6.0, help="of turns for each row")
     parser.add_argument("--turns", type=int, default=2, help="of MAML's outer step")
     parser.add_argument("--threads", type=int, default=bench_rl2.fitting()[-1])
+    parser.add_argument("--peer", metavar="FOLDER", help="pytorch-maml-rl, as `maml` takes it")
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
     """One section after the other, and the cheetah."""
     threads = f"--threads={options.threads}"
-    maml = bench_maml.run(_options(bench_maml, threads, f"--turns={options.turns}"))
+    peer = [f"--peer={options.peer}"] if options.peer else []
+    maml = bench_maml.run(_options(bench_maml, threads, f"--turns={options.turns}", *peer))
     rl2 = bench_rl2.run(_options(bench_rl2, threads, f"--seconds={options.seconds}"))
     (step,) = maml["rows"]
     gru, lstm, pulls = rl2["rows"]
@@ -45,6 +47,11 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     ]
     bars = ("1.8 x", "1.4 x", "-", "200,000", "-", "20,000")
     rows = [row | {"bar": bar} for row, bar in zip(rows, bars, strict=True)]
+    if options.peer:
+        its, ratio = step["peer s"], step["x peer"]
+        rows.insert(
+            1, _row("the same", step["ours s"], "pytorch-maml-rl", its, ratio) | {"bar": "-"}
+        )
     notes = [f"threads: {options.threads}", *maml["notes"], *rl2["notes"][:1]]
     return {"rows": rows, "notes": notes, "threads": options.threads}
 
