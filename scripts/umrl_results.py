@@ -24,8 +24,9 @@ import json
 import os
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -158,7 +159,7 @@ def main() -> None:
             if any(codes):
                 sys.exit(max(codes))
             RAW.mkdir(parents=True, exist_ok=True)
-            place.write_text(json.dumps(test(name, flags.seeds)) + "\n")
+            place.write_text(json.dumps(test(name, flags.seeds, flags.side_by_side)) + "\n")
         found = json.loads(place.read_text())
         sys.stdout.write(table(name, found))
         draw(place.with_suffix(".png"), curves(name, found), across=1)
@@ -210,10 +211,8 @@ def run(module: str, words: list[str], folder: Path) -> int:
     return code
 
 
-def test(name: str, seeds: list[int]) -> Numbers:
+def test(name: str, seeds: list[int], workers: int) -> Numbers:
     """Every learner and the untrained one on held-out tasks of every family."""
-    torch.set_num_threads(1)
-    choose_matmul()
     world = WORLDS[name]
     found: Numbers = {
         "commands": {m: f"metatrain {w} {world.words}" for m, w in methods_of(world).items()},
@@ -223,12 +222,24 @@ def test(name: str, seeds: list[int]) -> Numbers:
         "laters": world.laters,
         "families": {},
     }
-    for family, node in world.families.items():
-        make = family_of(family, node)
-        rivals = [m for m in methods_of(world) if "oracle" not in m or family in m]
-        by_method = {m: [one(name, m, make, s) for s in seeds] for m in [*rivals, UNTRAINED]}
-        found["families"][family] = {("oracle" if "(" in m else m): n for m, n in by_method.items()}
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=alone) as pool:
+        jobs = {
+            (family, method, seed): pool.submit(one, name, method, family, seed)
+            for family in world.families
+            for method in [*methods_of(world), UNTRAINED]
+            for seed in seeds
+            if "oracle" not in method or family in method
+        }
+        for (family, method, _), job in jobs.items():
+            rivals = found["families"].setdefault(family, {})
+            rivals.setdefault("oracle" if "(" in method else method, []).append(job.result())
     return found
+
+
+def alone() -> None:
+    """One thread for a process that has others beside it."""
+    torch.set_num_threads(1)
+    choose_matmul()
 
 
 def family_of(name: str, changed: dict[str, Any]) -> FamilyFactory:
@@ -241,9 +252,10 @@ def family_of(name: str, changed: dict[str, Any]) -> FamilyFactory:
     return make
 
 
-def one(name: str, method: str, make: FamilyFactory, seed: int) -> Numbers:
+def one(name: str, method: str, family: str, seed: int) -> Numbers:
     """One learner: its validation by rate, and the returns [steps + 1, tasks] of its test."""
     world = WORLDS[name]
+    make = family_of(family, world.families[family])
     learner, wall = learner_for(name, method, make, seed)
     tried = held_out(make, world.validation, seed_for(seed, "validation"))
     tasks = held_out(make, world.tasks, seed_for(seed, "test"))
@@ -267,7 +279,7 @@ def one(name: str, method: str, make: FamilyFactory, seed: int) -> Numbers:
     shared = returns(same, tasks, few, "test") if rates else found["returns"][: few + 1]
     found["returns_at_shared_rate"] = np.round(shared, 3).tolist()
     after = " / ".join(f"{x:.1f}" for x in np.mean(found["returns"], 1)[:4])
-    print(f"{name}, {method}, seed {seed}: rate {best}: {after}", flush=True)
+    print(f"{name}, {family}, {method}, seed {seed}: rate {best}: {after}", flush=True)
     return found
 
 
