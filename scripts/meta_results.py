@@ -47,6 +47,11 @@ def shots(meta: Numbers) -> str:
     return " / ".join(f"{x:.1f}" for x in meta["returns_by_shot"][:4])
 
 
+def sparse_shots(meta: Numbers) -> str:
+    """The same where returns are small."""
+    return " / ".join(f"{x:.2f}" for x in meta["returns_by_shot"][:4])
+
+
 def mark(name: str) -> Callable[[Numbers], str]:
     """A mark of the family's own."""
     return lambda meta: f"{meta['marks'][name]:.2f}"
@@ -211,12 +216,41 @@ ROWS: dict[str, Row] = {
         "-82.7 / -58.0 / -53.8 / -46.8",
         "-",
     ),
+    "maml-point_corner": Row(
+        "learner=maml tasks=point_corner evaluate.tasks=40",
+        sparse_shots,
+        "return after 0 / 1 / 2 / 3 steps, sparse",
+        "optimum 2.61",
+        "beats pretraining",
+    ),
+    "emaml-point_corner": Row(
+        "learner=emaml tasks=point_corner evaluate.tasks=40",
+        sparse_shots,
+        "the same, exploring is paid",
+        "optimum 2.61",
+        "beats pretraining",
+    ),
+    "pretrained-point_corner": Row(
+        "learner=pretrained tasks=point_corner evaluate.tasks=40",
+        sparse_shots,
+        "the same, no adapting in training",
+        "optimum 2.61",
+        "-",
+    ),
     "maml-cheetah_direction": Row(
-        "learner=maml tasks=cheetah_direction evaluate.tasks=40",
+        "learner=maml tasks=cheetah_direction tasks.threads=1 evaluate.tasks=40",
         shots,
-        "return after 0 / 1 / 2 / 3 steps",
+        "return of 100 steps after 0 / 1 / 2 / 3 steps",
         "-50.7 / 293.2 / 313.5 / 315.7 (another cheetah, 200 steps)",
         "- / +150",
+    ),
+    "pretrained-cheetah_direction": Row(
+        "learner=pretrained tasks=cheetah_direction tasks.threads=1 steps=3000000 "
+        "evaluate.tasks=40",
+        shots,
+        "the same, no adapting in training",
+        "-43.0 / -24.7 / -12.8 / 19.6 (as above)",
+        "worse than MAML",
     ),
 }
 
