@@ -25,7 +25,7 @@ import os
 import subprocess
 import sys
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -78,6 +78,8 @@ class World:
     words: str  # of every metatrain run
     families: dict[str, dict[str, Any]]  # what is tested, with parameters
     learner: str = "maml"
+    others: dict[str, tuple[str, str]] = field(default_factory=dict)
+    """Further methods: what is typed, and the run below runs/results that proposes, on any seed."""
     rates: tuple[float, ...] = (0.03, 0.1, 0.3, 1.0)
     shared: float = 0.1
     laters: tuple[float, ...] = (0.2, 0.5)  # of the rate, for steps after the first
@@ -104,6 +106,12 @@ WORLDS = {
         pretrain="skill=diayn env=cheetah",
         words="steps=3000000 learner.meta_batch=16 tasks.threads=1 tasks.episode_steps=100",
         families={"cheetah_direction": {"threads": 1}, "cheetah_velocity": {"threads": 1}},
+        others={
+            "UML-Random, all observations": (
+                "learner=maml tasks=random_discriminator",
+                "diayn_obs-cheetah/0",
+            ),
+        },
         rates=(0.1, 0.25, 0.5, 1.0),
         shared=0.5,
         laters=(0.5, 1.0),
@@ -143,6 +151,7 @@ def main() -> None:
     parser.add_argument("worlds", nargs="*", metavar="WORLD", help=f"of {', '.join(WORLDS)}")
     parser.add_argument("--seeds", type=int, nargs="+", default=list(SEEDS))
     parser.add_argument("--side-by-side", type=int, default=2, help="runs at a time")
+    parser.add_argument("--methods", nargs="+", help="only these, beside what was found before")
     parser.add_argument("--table", action="store_true", help="run nothing")
     flags = parser.parse_args()
     unknown = [world for world in flags.worlds if world not in WORLDS]
@@ -154,12 +163,15 @@ def main() -> None:
             with ThreadPoolExecutor(flags.side_by_side) as pool:
                 codes = list(pool.map(lambda s, n=name: prepare(n, s), flags.seeds))
                 if not any(codes):
-                    jobs = [(m, s) for s in flags.seeds for m in methods_of(WORLDS[name])]
+                    jobs = [(m, s) for s in flags.seeds for m in asked(name, flags.methods)]
                     codes = list(pool.map(lambda job, n=name: train(n, *job), jobs))
             if any(codes):
                 sys.exit(max(codes))
             RAW.mkdir(parents=True, exist_ok=True)
-            place.write_text(json.dumps(test(name, flags.seeds, flags.side_by_side)) + "\n")
+            found = test(name, flags.seeds, flags.side_by_side, asked(name, flags.methods))
+            if flags.methods:
+                found = beside(json.loads(place.read_text()), found)
+            place.write_text(json.dumps(found) + "\n")
         found = json.loads(place.read_text())
         sys.stdout.write(table(name, found))
         draw(place.with_suffix(".png"), curves(name, found), across=1)
@@ -167,7 +179,7 @@ def main() -> None:
 
 def methods_of(world: World) -> dict[str, str]:
     """Every method that is trained, by name: oracles train on the tested families."""
-    methods = dict(METHODS[world.learner])
+    methods = METHODS[world.learner] | {m: words for m, (words, _) in world.others.items()}
     for family, node in world.families.items():
         keys = "".join(f" tasks.{k}={v}" for k, v in node.items() if k != "threads")
         methods[f"oracle ({family})"] = f"learner={world.learner} tasks={family}{keys}"
@@ -176,7 +188,7 @@ def methods_of(world: World) -> dict[str, str]:
 
 def folder_of(world: str, method: str, seed: int) -> Path:
     """Where a learner's run is."""
-    short = method.replace(" ", "_").replace("(", "").replace(")", "")
+    short = "".join(c for c in method.replace(" ", "_") if c not in "(),")
     return ROOT / "runs" / "results" / f"umrl-{world}" / short / str(seed)
 
 
@@ -192,7 +204,8 @@ def train(name: str, method: str, seed: int) -> int:
     world = WORLDS[name]
     words = methods_of(world)[method].split()
     if "oracle" not in method:
-        words.append(f"from=runs/results/{world.source}/{seed}")
+        source = world.others[method][1] if method in world.others else f"{world.source}/{seed}"
+        words.append(f"from=runs/results/{source}")
     words += [*world.words.split(), "evaluate.tasks=4", "evaluate.baselines=false"]
     return run("meta", [*words, f"seed={seed}"], folder_of(name, method, seed))
 
@@ -211,8 +224,19 @@ def run(module: str, words: list[str], folder: Path) -> int:
     return code
 
 
-def test(name: str, seeds: list[int], workers: int) -> Numbers:
-    """Every learner and the untrained one on held-out tasks of every family."""
+def asked(name: str, methods: list[str] | None) -> list[str]:
+    """The methods to train, in their order; all that there are if none are named."""
+    return [m for m in methods_of(WORLDS[name]) if not methods or m in methods]
+
+
+def beside(before: Numbers, new: Numbers) -> Numbers:
+    """What was found before, with new methods put in."""
+    families = {f: kept | new["families"][f] for f, kept in before["families"].items()}
+    return {**new, "families": families}
+
+
+def test(name: str, seeds: list[int], workers: int, methods: list[str]) -> Numbers:
+    """These learners and, where all are asked for, the untrained one on held-out tasks."""
     world = WORLDS[name]
     found: Numbers = {
         "commands": {m: f"metatrain {w} {world.words}" for m, w in methods_of(world).items()},
@@ -222,17 +246,18 @@ def test(name: str, seeds: list[int], workers: int) -> Numbers:
         "laters": world.laters,
         "families": {},
     }
+    rivals = [*methods, UNTRAINED] if methods == list(methods_of(world)) else methods
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=alone) as pool:
         jobs = {
             (family, method, seed): pool.submit(one, name, method, family, seed)
             for family in world.families
-            for method in [*methods_of(world), UNTRAINED]
+            for method in rivals
             for seed in seeds
             if "oracle" not in method or family in method
         }
         for (family, method, _), job in jobs.items():
-            rivals = found["families"].setdefault(family, {})
-            rivals.setdefault("oracle" if "(" in method else method, []).append(job.result())
+            by_method = found["families"].setdefault(family, {})
+            by_method.setdefault("oracle" if "(" in method else method, []).append(job.result())
     return found
 
 
