@@ -97,6 +97,8 @@ class Maze(Point):
     S. Reward: 1 in the goal's cell, else 0. Never terminates.
     """
 
+    body = "none"
+
     def __init__(
         self,
         *,

@@ -20,15 +20,12 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from logbook.build import GROUPS, nearest
+from logbook.build import GROUPS, nearest, trait
 from logbook.config import CONFIGS, check, inherited, read_yaml
 from logbook.errors import UserError
 
 FORMULAS = ("task.reward", "task.success")
 """Keys whose values have brackets, commas and blanks of their own."""
-
-PLANES = ("point", "maze")
-"""Worlds without a body: what proposes tasks in any other asks for the tuning of bodies."""
 
 
 def _run_name(folder: Any) -> str:
@@ -44,14 +41,15 @@ def env_of(folder: Path) -> str | None:
     """The env of a pretrain run, or of proposals that were saved; None if the folder says none."""
     try:
         if (folder / "config.yaml").is_file():
-            node = read_yaml(folder / "config.yaml").get("env")
+            found = read_yaml(folder / "config.yaml")
         else:
             from logbook import checkpoint  # slow, and seldom asked
 
             newest = checkpoint.newest(folder)[0]
-            node = checkpoint.load(newest, only=("env",))["env"] if newest else None
-    except UserError:
+            found = checkpoint.load(newest, only=("env",)) if newest else None
+    except (UserError, OSError, ValueError):
         return None  # what goes on from it says more
+    node = found.get("env") if isinstance(found, Mapping) else None
     return str(node["name"]) if isinstance(node, Mapping) and "name" in node else None
 
 
@@ -184,13 +182,13 @@ class _Composer:
     def job(self, parsed: list[Override]) -> Job:
         """The run that these overrides describe."""
         texts = tuple(str(o.input_line) for o in parsed)
-        asked = (*self._for_bodies(parsed), *texts)
         for override in parsed:
             if override.is_delete() and override.key_or_group not in self.choices:
                 raise UserError(f"{override.input_line}: no key can be left out; give it a value")
         chosen = [o for o in parsed if o.key_or_group in self.choices]
         for override in chosen:
             self._check_choice(override)
+        asked = (*self._for_bodies(parsed), *texts)
         try:
             composed = self._compose(asked)
             run_dir = Path(composed.hydra.run.dir)
@@ -214,17 +212,19 @@ class _Composer:
     def _for_bodies(self, parsed: list[Override]) -> list[str]:
         """What serves a learner of stage 2 whose tasks are proposed in the world of a body.
 
-        Hand-made families have it by their names (configs/tuned/family); a run says it by its env.
+        Hand-made families have it by their names (configs/tuned/family); a run says it by its env,
+        whose class says body = "none" where there is none.
         """
         given = {o.key_or_group: o.value() for o in parsed}
-        tuned, learner = CONFIGS / "tuned", given.get("learner", "rl2")
-        if self.command != "metatrain" or not given.get("from"):
+        if self.command != "metatrain" or not given.get("from") or not given.get("tasks"):
             return []
-        if (tuned / "family" / f"{given.get('tasks')}.yaml").exists():
+        if not trait("tasks", str(given["tasks"]), "kind", ""):
+            return []  # a hand-made family
+        learner, env = given.get("learner", "rl2"), env_of(Path(str(given["from"])))
+        known = GlobalHydra.instance().config_loader().get_group_options("tuned/bodies")
+        if env is None or learner not in known or trait("env", env, "body", "some") == "none":
             return []
-        env = env_of(Path(str(given["from"])))
-        has = env not in (None, *PLANES) and (tuned / "bodies" / f"{learner}.yaml").exists()
-        return [f"+tuned/bodies={learner}"] if has else []
+        return [f"+tuned/bodies={learner}"]
 
     def _compose(self, overrides: Iterable[str]) -> DictConfig:
         return hydra_compose(self.command, [*self._extra, *overrides], return_hydra_config=True)

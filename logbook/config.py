@@ -149,7 +149,8 @@ def load_config(path: Path, command: str, *, allow_import: bool = False) -> dict
     """A saved `config.yaml` as data: nothing in it is resolved, imported or run.
 
     Names are looked up among ours and the installed entry points only; keys and types must be
-    those of today's constructors. `allow_import` lets it name an environment id with a module.
+    those of today's constructors, but for those that configs/older.yaml fills in. `allow_import`
+    lets it name an environment id with a module.
     Raises `UserError` (code 5).
     """
     raw = read_yaml(path)
@@ -157,12 +158,22 @@ def load_config(path: Path, command: str, *, allow_import: bool = False) -> dict
         raise UserError(f"{path} is not a config: want keys and values", Exit.CHECKPOINT)
     try:
         _plain("", raw)
-        checked = check(raw, command)
+        checked = check(_filled(raw), command)
     except UserError as e:
         raise UserError(f"{path}: {e}", Exit.CHECKPOINT) from None
     if not allow_import:
         no_import(path, checked.get("env", {}))
     return checked
+
+
+def _filled(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """A saved config with the keys that it is too old to have (configs/older.yaml)."""
+    filled = dict(raw)
+    for group, by_name in read_yaml(CONFIGS / "older.yaml").items():
+        node = raw.get(group)
+        if isinstance(node, Mapping) and isinstance(node.get("name"), str):
+            filled[group] = by_name.get(node["name"], {}) | node
+    return filled
 
 
 def no_import(path: Path, env: Mapping[str, Any]) -> None:

@@ -168,6 +168,10 @@ class GradientLearner:
         self._observe(trials)
         return metrics
 
+    def see_as(self, other: GradientLearner) -> None:
+        """Take over the scale on which another sees observations."""
+        self._normalizer.load_state_dict(other._normalizer.state_dict())
+
     def _observe(self, trials: Sequence[Batch]) -> None:
         """Take the scale of what was seen; after learning, which speaks of the old one."""
         for rollout in trials:
@@ -247,4 +251,5 @@ class GradientLearner:
         self.theta.copy_(state["theta"])
         self._adam.load_state_dict(state["adam"])
         self._noise.set_state(state["noise"].cpu())
-        self._normalizer.load_state_dict(state["normalizer"])
+        if "normalizer" in state:  # runs that are older than it have none
+            self._normalizer.load_state_dict(state["normalizer"])

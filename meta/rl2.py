@@ -73,7 +73,6 @@ class RL2(nn.Module):
         reward_bins: list[float] | None,
         grow: float,
         normalize_steps: int,
-        see_before: bool,
     ) -> None:
         super().__init__()
         counts = {"meta_batch": meta_batch, "epochs": epochs, "minibatches": minibatches}
@@ -98,7 +97,7 @@ class RL2(nn.Module):
         self.gamma, self.lam, self.clip = gamma, lam, clip
         self.entropy, self.lr = (entropy, entropy_end), (lr, lr_end)
         self.value_coef, self.max_grad_norm = value_coef, max_grad_norm
-        self.see_reward, self.bins, self.see_before = see_reward, reward_bins, see_before
+        self.see_reward, self.bins = see_reward, reward_bins
         self._world, self._device, self._total = world, device, total_steps
         self._steps = 0
         self.horizon = self._grown()
@@ -109,9 +108,7 @@ class RL2(nn.Module):
         self.obs_normalizer = Normalizer(world.obs_dim, normalize_steps, floor=1.0)
         self.rew_normalizer = Normalizer(1, normalize_steps, floor=0.01)
         bins = len(reward_bins) + 1 if reward_bins else 0
-        self._kept = world.obs_dim if see_before else 0
-        width = world.obs_dim + world.act_dim + 2 + bins + self._kept
-        self.cell = CELLS[cell](width, hidden, init)
+        self.cell = CELLS[cell](world.obs_dim + world.act_dim + 2 + bins, hidden, init)
         self.actor = mlp([hidden, world.act_dim], init, 0.1)
         self.log_std = nn.Parameter(torch.full((world.act_dim,), -0.5))
         self.critic = mlp([hidden + 1, *value_hidden, 1], init, 0.1)
@@ -136,8 +133,7 @@ class RL2(nn.Module):
         self._order.manual_seed(seed + 1)
 
     def begin(self, n: int, told: Tensor | None) -> Tensor:
-        start = self.cell.start(n)
-        return torch.cat([start, start.new_zeros(n, self._kept)], -1) if self._kept else start
+        return self.cell.start(n)
 
     def adapt(self, memory: Tensor, rollout: Batch) -> Tensor:
         return memory
@@ -157,12 +153,7 @@ class RL2(nn.Module):
         self, obs: Tensor, last: Last, memory: Tensor, explore: bool
     ) -> tuple[Tensor, dict[str, Tensor], Tensor]:
         x = self._input(obs, last.act, last.rew, last.done)
-        if self._kept:
-            now = self.obs_normalizer(obs.to(self._device))
-            x = torch.cat([x, memory[:, -self._kept :]], -1)
-            memory = torch.cat([self.cell.step(x, memory[:, : -self._kept]), now], -1)
-        else:
-            memory = self.cell.step(x, memory)
+        memory = self.cell.step(x, memory)
         choice = self._choice(memory[:, : self.cell.width])
         if not explore:
             return choice.mode(), {}, memory
@@ -190,9 +181,6 @@ class RL2(nn.Module):
         trial = trial.map(lambda x: x.to(self._device))
         done = (trial.terminated | trial.truncated).to(trial.rew.dtype)
         x = self._input(trial.obs, *(_before(y) for y in (trial.act, trial.rew, done)))
-        if self._kept:
-            seen = self.obs_normalizer(trial.obs)
-            x = torch.cat([x, _before(seen)], -1)
         time = torch.linspace(0, 1, len(x), device=self._device)[:, None, None]
         valid = trial.extras["valid"]
         counts = valid & counted(trial, self.burn_in)
@@ -276,6 +264,11 @@ class RL2(nn.Module):
             "approx_kl": kl,
             "value": (now * share).sum(),
         }
+
+    def see_as(self, other: RL2) -> None:
+        """Take over the scale on which another sees observations and rewards."""
+        self.obs_normalizer.load_state_dict(other.obs_normalizer.state_dict())
+        self.rew_normalizer.load_state_dict(other.rew_normalizer.state_dict())
 
     def state_dict(self) -> State:  # type: ignore[override]
         """Networks, statistics, optimiser, generators and how far annealing is."""

@@ -159,6 +159,7 @@ def examine(
     scores = {"learner": score(make, learner, tasks, horizon=horizon, seed=seed)}
     if config["evaluate"]["baselines"]:
         untrained = learner_of(config, make(1, seed))
+        untrained.see_as(learner)  # what it lacks is the learning
         untrained.reseed(seed)
         scores["untrained"] = score(make, untrained, tasks, horizon=horizon, seed=seed)
         scores |= baselines(make, tasks, horizon=horizon, seed=seed)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import numpy as np
 import torch
@@ -91,6 +91,10 @@ class MetaLearner(Protocol):
 
     def reseed(self, seed: int) -> None:
         """Draw from other streams from now on."""
+        ...
+
+    def see_as(self, other: Self) -> None:
+        """Take over the scale on which another of the kind sees the world."""
         ...
 
     def state_dict(self) -> State:

@@ -98,7 +98,8 @@ WORLDS = {
     "corner": World(
         source="umrl-corner/pretrain",
         pretrain="skill=diayn env=point env.size=2.5 env.step_size=0.2 steps=60000",
-        words="steps=2000000",
+        words="steps=2000000 learner.inner_lr=0.3 learner.std=0.6 learner.gain=0.1 "
+        "learner.normalize_steps=20000 learner.gamma=0.97 learner.lam=0.95 learner.max_kl=0.03",
         families={"point_corner": {"unit": 2.5}},
     ),
     "cheetah": World(

@@ -150,9 +150,20 @@ def test_proposals_in_the_world_of_a_body_ask_for_what_serves_bodies(tmp_path):
     by_hand = compose("metatrain", ["learner=maml", "tasks=cheetah_direction"]).config
     assert body["learner"] == by_hand["learner"] != plane["learner"]
     assert body["learner"]["normalize_steps"] > 0 == plane["learner"]["normalize_steps"]
+    words_of_plane = ["learner=maml", "tasks=point_goal"]
+    aside = compose("metatrain", [*words_of_plane, f"from={tmp_path}/cheetah"]).config
+    assert aside["learner"] == compose("metatrain", words_of_plane).config["learner"]
     mine = compose("metatrain", [*words, f"from={tmp_path}/cheetah", "learner.gain=0.7"]).config
     assert mine["learner"] == body["learner"] | {"gain": 0.7}
     assert (
         compose("metatrain", [*words, f"from={tmp_path}/none"]).config["learner"]
         == plane["learner"]
     )
+
+
+@pytest.mark.parametrize("text", ["", "[1, 2]", "env: cheetah", "env: {size: 1}", "{"])
+def test_a_source_that_says_no_world_asks_for_nothing(tmp_path, text):
+    (tmp_path / "config.yaml").write_text(text)
+    words = ["learner=maml", "tasks=skills"]
+    odd = compose("metatrain", [*words, f"from={tmp_path}"]).config
+    assert odd["learner"] == compose("metatrain", words).config["learner"]

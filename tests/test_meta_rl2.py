@@ -54,11 +54,10 @@ def inputs(policy: RL2, monkeypatch: pytest.MonkeyPatch) -> list[torch.Tensor]:
     return seen
 
 
-@pytest.mark.parametrize("see_before", [False, True])
 @pytest.mark.parametrize("cell", ["gru", "lstm"])
-def test_it_learns_from_the_inputs_and_chances_that_it_acted_on(cell, see_before, monkeypatch):
+def test_it_learns_from_the_inputs_and_chances_that_it_acted_on(cell, monkeypatch):
     family = bandit()
-    policy = small(family, cell=cell, reward_bins=[0.5], see_before=see_before)
+    policy = small(family, cell=cell, reward_bins=[0.5])
     seen = inputs(policy, monkeypatch)
     metrics = policy.update(trial(family, policy))
     *acted, learned = seen
@@ -77,24 +76,6 @@ def test_reward_act_and_done_before_are_shown_and_last_from_episode_to_episode(m
     assert torch.equal(act[1:], batch.act[:-1])
     assert done[1:].all(), "every pull ends an episode"
     assert torch.equal(bins[1:, :, 1], batch.rew[:-1])
-
-
-def test_the_observation_before_is_shown_where_it_is_asked_for(monkeypatch):
-    family = build("tasks", mdp(), num_envs=6, seed=0)
-    policy = small(family, see_before=True)
-    seen = inputs(policy, monkeypatch)
-    (batch,) = trial(family, policy)
-    x = torch.stack(seen)
-    before = x[..., -family.spec.obs_dim :]
-    assert not before[0].any(), "a trial begins with nothing"
-    torch.testing.assert_close(before[1:], policy.obs_normalizer(batch.obs[:-1]))
-    assert x.shape[-1] == 2 * family.spec.obs_dim + family.spec.act_dim + 2
-
-
-def mdp() -> dict[str, Any]:
-    """The node of small tabular MDPs."""
-    node = yaml.safe_load((ROOT / "configs/tasks/tabular_mdp.yaml").read_text("utf-8"))
-    return {**node, "states": 4, "actions": 3, "episodes": 2, "episode_steps": 5}
 
 
 def test_memory_outlasts_episodes_and_is_cleared_between_tasks():
