@@ -25,16 +25,17 @@ import os
 import subprocess
 import sys
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
-from dataclasses import dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+import yaml
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from results import RAW, ROOT, SEEDS, commit  # noqa: E402
+from umrl_worlds import OURS, UNTRAINED, WORLDS, methods_of  # noqa: E402
 
 from logbook.build import build  # noqa: E402
 from logbook.comparison_picture import COLOURS  # noqa: E402
@@ -50,100 +51,6 @@ from meta.trial import MetaLearner, live  # noqa: E402
 from rl.matmul import choose_matmul  # noqa: E402
 
 Numbers = dict[str, Any]
-UNTRAINED = "scratch"
-OURS = "UML-DIAYN"
-
-
-METHODS = {
-    "maml": {
-        OURS: "learner=maml tasks=skills",
-        "UML-Random": "learner=maml tasks=random_discriminator",
-        "pretrained on the skills": "learner=pretrained tasks=skills",
-    },
-    "rl2": {
-        OURS: "learner=rl2 tasks=skills",
-        "UML-Random": "learner=rl2 tasks=random_discriminator",
-        "pretrained on the skills": "learner=rl2 learner.see_reward=false tasks=skills",
-    },
-}
-"""What is trained on proposals. Without rewards to see, RL² is plain pretraining with a memory."""
-
-
-@dataclass(frozen=True)
-class World:
-    """Where skills come from, how learners are trained on them, what they are tested on."""
-
-    source: str  # the folder of the pretrain runs, below runs/results
-    pretrain: str  # the command that makes them
-    words: str  # of every metatrain run
-    families: dict[str, dict[str, Any]]  # what is tested, with parameters
-    learner: str = "maml"
-    others: dict[str, tuple[str, str]] = field(default_factory=dict)
-    """Further methods: what is typed, and the run below runs/results that proposes, on any seed."""
-    rates: tuple[float, ...] = (0.03, 0.1, 0.3, 1.0)
-    shared: float = 0.1
-    laters: tuple[float, ...] = (0.2, 0.5)  # of the rate, for steps after the first
-    steps: int = 3  # of adaptation
-    tasks: int = 40  # to test on
-    validation: int = 20
-
-
-WORLDS = {
-    "point": World(
-        source="umrl-point/pretrain",
-        pretrain="skill=diayn env=point env.size=0.5 env.step_size=0.1 steps=60000",
-        words="steps=4000000",
-        families={"point_goal": {"unit": 0.5}},
-    ),
-    "corner": World(
-        source="umrl-corner/pretrain",
-        pretrain="skill=diayn env=point env.size=2.5 env.step_size=0.2 steps=60000",
-        words="steps=2000000 learner.inner_lr=0.3 learner.std=0.6 learner.gain=0.1 "
-        "learner.normalize_steps=20000 learner.gamma=0.97 learner.lam=0.95 learner.max_kl=0.03",
-        families={"point_corner": {"unit": 2.5}},
-    ),
-    "cheetah": World(
-        source="diayn-cheetah",
-        pretrain="skill=diayn env=cheetah",
-        words="steps=3000000 learner.meta_batch=16 tasks.threads=1 tasks.episode_steps=100",
-        families={"cheetah_direction": {"threads": 1}, "cheetah_velocity": {"threads": 1}},
-        others={
-            "UML-Random, all observations": (
-                "learner=maml tasks=random_discriminator",
-                "diayn_obs-cheetah/0",
-            ),
-        },
-        rates=(0.1, 0.25, 0.5, 1.0),
-        shared=0.5,
-        laters=(0.5, 1.0),
-        steps=10,
-        tasks=20,
-        validation=8,
-    ),
-    "cheetah_rl2": World(
-        source="diayn-cheetah",
-        pretrain="skill=diayn env=cheetah",
-        words="steps=1000000 tasks.threads=1 tasks.episode_steps=100",
-        families={"cheetah_direction": {"threads": 1}, "cheetah_velocity": {"threads": 1}},
-        learner="rl2",
-        laters=(1.0,),
-        steps=10,
-        tasks=20,
-        validation=10,
-    ),
-    "ant": World(
-        source="metra-ant",
-        pretrain="skill=metra env=ant steps=300000",
-        words="steps=2000000 learner.meta_batch=16 tasks.threads=1 tasks.episode_steps=100",
-        families={"ant_direction": {"threads": 1, "episode_steps": 100}},
-        rates=(0.1, 0.25, 0.5, 1.0),
-        shared=0.5,
-        laters=(0.5, 1.0),
-        steps=10,
-        tasks=20,
-        validation=8,
-    ),
-}
 
 
 def main() -> None:
@@ -176,15 +83,6 @@ def main() -> None:
         found = json.loads(place.read_text())
         sys.stdout.write(table(name, found))
         draw(place.with_suffix(".png"), curves(name, found), across=1)
-
-
-def methods_of(world: World) -> dict[str, str]:
-    """Every method that is trained, by name: oracles train on the tested families."""
-    methods = METHODS[world.learner] | {m: words for m, (words, _) in world.others.items()}
-    for family, node in world.families.items():
-        keys = "".join(f" tasks.{k}={v}" for k, v in node.items() if k != "threads")
-        methods[f"oracle ({family})"] = f"learner={world.learner} tasks={family}{keys}"
-    return methods
 
 
 def folder_of(world: str, method: str, seed: int) -> Path:
@@ -321,10 +219,12 @@ def learner_for(
 
 
 def untrained(name: str, make: FamilyFactory, seed: int) -> MetaLearner:
-    """A start that knows no more than, in the world of a body, the scale of observations."""
+    """A start that knows no more than, where observations are scaled, their scale."""
     node, one = read_yaml(CONFIGS / "learner" / "scratch.yaml"), make(1, 0)
     if all((CONFIGS / "tuned" / "family" / f"{f}.yaml").exists() for f in WORLDS[name].families):
         node |= read_yaml(CONFIGS / "tuned" / "bodies" / "scratch.yaml")["learner"]
+    said = (w.removeprefix("learner.").split("=") for w in WORLDS[name].words.split())
+    node |= {key: yaml.safe_load(value) for key, value in said if key in node}
     settings: dict[str, Any] = {"world": one.spec, "task_dim": one.task_dim, "burn_in": None}
     settings |= {"horizon": None, "device": torch.device("cpu"), "seed": seed}
     learner: MetaLearner = build("learner", node, **settings)
