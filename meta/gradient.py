@@ -81,8 +81,9 @@ class GradientLearner:
         for key, (value, least) in counts.items():
             if value < least:
                 raise ValueError(f"learner.{key}={value} must be at least {least}")
-        if std <= 0:
-            raise ValueError(f"learner.std={std} must be above 0")
+        for key, share in {"std": std, "gain": gain}.items():
+            if share <= 0:
+                raise ValueError(f"learner.{key}={share} must be above 0")
         self.meta_batch, self.width = meta_batch, width
         self.horizon = inner_steps + 1 if horizon is None else horizon
         self.burn_in = self.horizon - 1 if burn_in is None else burn_in

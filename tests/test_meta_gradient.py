@@ -233,6 +233,12 @@ def test_a_step_on_a_body_stays_near_the_policy_that_takes_it() -> None:
     assert min(nats[name] for name in (*parts, "plane")) > 2 * nats["tuned"], nats
 
 
+@pytest.mark.parametrize("key", ["std", "gain"])
+def test_a_start_without_spread_or_last_layer_is_refused(key: str) -> None:
+    with pytest.raises(ValueError, match=rf"learner.{key}=0.0 must be above 0"):
+        learner_of("maml", family(12), **{key: 0.0})
+
+
 def test_only_the_oracle_sees_the_task() -> None:
     f = family(12)
     for name in LEARNERS:
