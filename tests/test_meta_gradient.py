@@ -12,6 +12,7 @@ import yaml
 from torch import Tensor
 
 from logbook.build import build
+from logbook.errors import UserError
 from meta.evidence import by_task, gather
 from meta.inner import choice
 from meta.trial import Last, live, returns_by_episode
@@ -235,7 +236,7 @@ def test_a_step_on_a_body_stays_near_the_policy_that_takes_it() -> None:
 
 @pytest.mark.parametrize("key", ["std", "gain"])
 def test_a_start_without_spread_or_last_layer_is_refused(key: str) -> None:
-    with pytest.raises(ValueError, match=rf"learner.{key}=0.0 must be above 0"):
+    with pytest.raises(UserError, match=rf"learner.{key}=0.0 must be above 0"):
         learner_of("maml", family(12), **{key: 0.0})
 
 
