@@ -66,6 +66,10 @@ def main() -> None:
     if unknown:
         parser.error(f"no world {unknown[0]!r}; there are {', '.join(WORLDS)}")
     for name in flags.worlds or list(WORLDS):
+        strange = set(flags.methods or ()) - set(methods_of(WORLDS[name]))
+        if strange:
+            known = ", ".join(methods_of(WORLDS[name]))
+            parser.error(f"{name} has no method {min(strange)!r}; it has {known}")
         place = RAW / f"umrl-{name}.json"
         if not flags.table:
             with ThreadPoolExecutor(flags.side_by_side) as pool:
@@ -196,7 +200,7 @@ def one(name: str, method: str, family: str, seed: int) -> Numbers:
     rates = [(r, later) for r in world.rates for later in world.laters] if by_gradient else []
     validation = [float(returns(r, tried, few, "validation")[1:].mean()) for r in rates]
     best = rates[int(np.argmax(validation))] if rates else None
-    found: Numbers = {"seed": seed, "wall_s": wall, "rate": best}
+    found: Numbers = {"seed": seed, "wall_s": wall, "rate": best, "tasks": tasks.tolist()}
     found["validation"] = [[*r, v] for r, v in zip(rates, validation, strict=True)]
     found["returns"] = np.round(returns(best, tasks, world.steps, "test"), 3).tolist()
     same = (world.shared, world.laters[-1])

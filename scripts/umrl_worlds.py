@@ -43,6 +43,16 @@ class World:
     validation: int = 20
 
 
+BODY: dict[str, Any] = {
+    "rates": (0.1, 0.25, 0.5, 1.0),
+    "shared": 0.5,
+    "laters": (0.5, 1.0),
+    "steps": 10,
+    "tasks": 20,
+    "validation": 8,
+}
+"""How learners are tested in the world of a body."""
+
 WORLDS = {
     "point": World(
         source="umrl-point/pretrain",
@@ -68,12 +78,7 @@ WORLDS = {
                 "diayn_obs-cheetah/0",
             ),
         },
-        rates=(0.1, 0.25, 0.5, 1.0),
-        shared=0.5,
-        laters=(0.5, 1.0),
-        steps=10,
-        tasks=20,
-        validation=8,
+        **BODY,
     ),
     "cheetah_rl2": World(
         source="diayn-cheetah",
@@ -91,12 +96,7 @@ WORLDS = {
         pretrain="skill=metra env=ant steps=300000",
         words="steps=2000000 learner.meta_batch=16 tasks.threads=1 tasks.episode_steps=100",
         families={"ant_direction": {"threads": 1, "episode_steps": 100}},
-        rates=(0.1, 0.25, 0.5, 1.0),
-        shared=0.5,
-        laters=(0.5, 1.0),
-        steps=10,
-        tasks=20,
-        validation=8,
+        **BODY,
     ),
 }
 

@@ -19,7 +19,7 @@ from logbook.errors import UserError
 from logbook.run import Run
 from meta.assess import assess
 from meta.evaluate import held_out, score
-from meta.stage import assemble, family_factory, metatrain_stage
+from meta.stage import assemble, examine, family_factory, metatrain_stage
 from meta.taskset import load_tasks, save_tasks
 from meta.trial import Last, live, returns_by_episode, side_by_side
 from pretrain.stage import pretrain_stage
@@ -208,6 +208,17 @@ def test_tasks_are_saved_and_replayed(tmp_path: Path) -> None:
         load_tasks(tmp_path / "t")
     with pytest.raises(UserError, match="no family.json"):
         load_tasks(tmp_path)
+
+
+def test_an_untrained_rival_sees_on_the_scale_of_the_learner() -> None:
+    """A learner that does not learn is told from it by nothing else."""
+    words = ["tasks=point_goal", "tasks.episode_steps=10", "learner.normalize_steps=50"]
+    words += ["learner=scratch", "learner.meta_batch=2", "learner.width=3", "evaluate.tasks=3"]
+    config = compose("metatrain", words).config
+    training = assemble(config)
+    training.advance()
+    _, scores, _ = examine(config, training.learner)
+    assert np.array_equal(scores["untrained"].returns, scores["learner"].returns)
 
 
 @pytest.fixture(scope="module")
