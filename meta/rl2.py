@@ -6,7 +6,8 @@ the next task. Learning is ordinary: PPO on whole trials, so that what is maximi
 E[sum over the trial of gamma^t r_t], of episodes `burn_in` to `horizon`. Advantages run across the
 ends of episodes and stop at that of the trial.
 Differences from the papers: PPO in place of TRPO or A3C; the baseline is a perceptron on what the
-cell remembers and the time, not a cell of its own.
+cell remembers and the time, not a cell of its own; and, where a config asks for them, the options
+below that make a memory of many states and acts learnable within minutes.
 """
 
 from __future__ import annotations
@@ -39,6 +40,13 @@ class RL2(nn.Module):
     are edges between levels of reward: which one it fell in is then shown as a one-hot as well.
     Over the first share `grow` of the run trials grow from 10 episodes to `horizon`: what is worth
     knowing is found out sooner in short ones.
+
+    Where what an act pays depends on the state: `memory_steps` is how long units remember at the
+    start (rl/recurrent.py); with `see_before` the cell is shown the obs before as well, and with
+    `heads_see_obs` actor and critic see obs beside the memory. The actor is a perceptron of
+    `actor_hidden` widths. A further net like it guesses the reward of each discrete act, and
+    `predict_reward` times the squared error of the one taken, in units of the spread of rewards,
+    is added to the loss (an auxiliary task as in Jaderberg et al. 2016, arXiv 1611.05397).
     """
 
     told = False
@@ -73,6 +81,11 @@ class RL2(nn.Module):
         reward_bins: list[float] | None,
         grow: float,
         normalize_steps: int,
+        memory_steps: float | None,
+        see_before: bool,
+        heads_see_obs: bool,
+        actor_hidden: list[int],
+        predict_reward: float,
     ) -> None:
         super().__init__()
         counts = {"meta_batch": meta_batch, "epochs": epochs, "minibatches": minibatches}
@@ -92,6 +105,11 @@ class RL2(nn.Module):
             )
         if not 0 <= grow <= 1:
             raise ValueError(f"learner.grow={grow} must be from 0 to 1, a share of the run")
+        if predict_reward and not world.discrete:
+            raise ValueError(
+                f"learner.predict_reward={predict_reward}: {world.name} has continuous acts, "
+                "and only rewards of discrete ones are guessed; set it to 0"
+            )
         self._full, self._grow = self.horizon, grow
         self.meta_batch, self.epochs, self.minibatches = meta_batch, epochs, minibatches
         self.gamma, self.lam, self.clip = gamma, lam, clip
@@ -108,10 +126,16 @@ class RL2(nn.Module):
         self.obs_normalizer = Normalizer(world.obs_dim, normalize_steps, floor=1.0)
         self.rew_normalizer = Normalizer(1, normalize_steps, floor=0.01)
         bins = len(reward_bins) + 1 if reward_bins else 0
-        self.cell = CELLS[cell](world.obs_dim + world.act_dim + 2 + bins, hidden, init)
-        self.actor = mlp([hidden, world.act_dim], init, 0.1)
+        self.see_before, self.heads_see_obs = see_before, heads_see_obs
+        self.predict_reward = predict_reward
+        shown = world.obs_dim * (2 if see_before else 1)
+        self.cell = CELLS[cell](shown + world.act_dim + 2 + bins, hidden, init, memory_steps)
+        seen = hidden + (world.obs_dim if heads_see_obs else 0)
+        self.actor = mlp([seen, *actor_hidden, world.act_dim], init, 0.1)
         self.log_std = nn.Parameter(torch.full((world.act_dim,), -0.5))
-        self.critic = mlp([hidden + 1, *value_hidden, 1], init, 0.1)
+        self.critic = mlp([seen + 1, *value_hidden, 1], init, 0.1)
+        if predict_reward:
+            self.guess = mlp([seen, *actor_hidden, world.act_dim], init, 0.1)
         self.unit: Tensor
         self.register_buffer("unit", torch.ones(()))  # of what the critic says
         self.to(device)
@@ -133,7 +157,9 @@ class RL2(nn.Module):
         self._order.manual_seed(seed + 1)
 
     def begin(self, n: int, told: Tensor | None) -> Tensor:
-        return self.cell.start(n)
+        nothing = self.cell.start(n)
+        before = nothing.new_zeros(n, self._world.obs_dim if self.see_before else 0)
+        return torch.cat([nothing, before], 1)
 
     def adapt(self, memory: Tensor, rollout: Batch) -> Tensor:
         return memory
@@ -152,16 +178,21 @@ class RL2(nn.Module):
     def act(
         self, obs: Tensor, last: Last, memory: Tensor, explore: bool
     ) -> tuple[Tensor, dict[str, Tensor], Tensor]:
-        x = self._input(obs, last.act, last.rew, last.done)
-        memory = self.cell.step(x, memory)
-        choice = self._choice(memory[:, : self.cell.width])
+        state, before = memory.tensor_split([self.cell.state_width], 1)
+        x = self._input(obs, last.act, last.rew, last.done, before)
+        memory = self.cell.step(x, state)
+        choice = self._choice(self._seen(memory[:, : self.cell.width], x))
+        if self.see_before:
+            memory = torch.cat([memory, obs.to(memory)], 1)
         if not explore:
             return choice.mode(), {}, memory
         act = choice.sample(self._noise)
         return act, {"log_prob": choice.log_prob(act).cpu()}, memory
 
-    def _input(self, obs: Tensor, act: Tensor, rew: Tensor, done: Tensor) -> Tensor:
-        """What the cell is shown [..., I] of the moment and of the step before it."""
+    def _input(
+        self, obs: Tensor, act: Tensor, rew: Tensor, done: Tensor, before: Tensor
+    ) -> Tensor:
+        """What the cell is shown [..., I] of the moment and of the step before it, obs first."""
         to = self._device
         rew = rew if self.see_reward else torch.zeros_like(rew)
         seen = self.obs_normalizer(obs.to(to)), self.rew_normalizer(rew[..., None].to(to))
@@ -170,17 +201,24 @@ class RL2(nn.Module):
             edges = torch.tensor(self.bins, device=to)
             place = torch.bucketize(rew.to(to), edges)
             parts.append(nn.functional.one_hot(place, len(edges) + 1).to(parts[0].dtype))
+        if self.see_before:
+            parts.append(self.obs_normalizer(before.to(to)))
         return torch.cat(parts, -1)
 
-    def _choice(self, out: Tensor) -> Choice:
-        head = self.actor(out)
+    def _seen(self, out: Tensor, x: Tensor) -> tuple[Tensor, ...]:
+        """What the heads see: the cell's output, and obs if they are to."""
+        return (out, x[..., : self._world.obs_dim]) if self.heads_see_obs else (out,)
+
+    def _choice(self, seen: tuple[Tensor, ...]) -> Choice:
+        head = self.actor(*seen)
         return Categorical(head) if self._world.discrete else Gaussian(head, self.log_std)
 
     def update(self, trials: Sequence[Batch]) -> Metrics:
         (trial,) = trials
         trial = trial.map(lambda x: x.to(self._device))
         done = (trial.terminated | trial.truncated).to(trial.rew.dtype)
-        x = self._input(trial.obs, *(_before(y) for y in (trial.act, trial.rew, done)))
+        earlier = (_before(y) for y in (trial.act, trial.rew, done, trial.obs))
+        x = self._input(trial.obs, *earlier)
         time = torch.linspace(0, 1, len(x), device=self._device)[:, None, None]
         valid = trial.extras["valid"]
         counts = valid & counted(trial, self.burn_in)
@@ -191,6 +229,7 @@ class RL2(nn.Module):
             "act": trial.act,
             "log_prob": trial.extras["log_prob"],
             "rew": torch.where(counts, trial.rew, 0.0),
+            "paid": self.rew_normalizer(trial.rew[..., None])[..., 0],
             "learn": _ahead(counts) & valid,  # with nothing to come, nothing can be learned
             "end": ~_ahead(after),
             "cut": ~after,
@@ -229,7 +268,8 @@ class RL2(nn.Module):
         share = parts["learn"] / parts["learn"].sum().clamp_min(1)
         trace = self.cell.trace(parts["x"])
         out = trace.out.detach().requires_grad_()
-        value = self.critic(out, parts["time"])[..., 0]
+        seen = self._seen(out, parts["x"])
+        value = self.critic(*seen, parts["time"])[..., 0]
         with torch.no_grad():
             now = value * self.unit
             after = torch.cat([now[1:], torch.zeros_like(now[:1])])
@@ -240,7 +280,7 @@ class RL2(nn.Module):
             mean = (advantage * share).sum()
             std = ((advantage - mean).square() * share).sum().sqrt()
             advantage = (advantage - mean) / (std + 1e-8)
-        choice = self._choice(out)
+        choice = self._choice(seen)
         log_ratio = choice.log_prob(parts["act"]) - parts["log_prob"]
         ratio = log_ratio.exp()
         clipped = ratio.clamp(1 - self.clip, 1 + self.clip)
@@ -248,6 +288,12 @@ class RL2(nn.Module):
         entropy = (choice.entropy() * share).sum()
         value_loss = ((value - target).square() * share).sum()
         loss = policy_loss - entropy_coef * entropy + self.value_coef * value_loss
+        guessing: dict[str, Tensor] = {}
+        if self.predict_reward:
+            guess = (self.guess(*seen) * parts["act"]).sum(-1)
+            error = ((guess - parts["paid"]).square() * share).sum()
+            loss = loss + self.predict_reward * error
+            guessing = {"reward_loss": error.detach()}
         self._opt.zero_grad()
         loss.backward()
         assert out.grad is not None and self.cell.theta.grad is not None
@@ -263,6 +309,7 @@ class RL2(nn.Module):
             "entropy": entropy.detach(),
             "approx_kl": kl,
             "value": (now * share).sum(),
+            **guessing,
         }
 
     def see_as(self, other: RL2) -> None:
