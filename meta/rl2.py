@@ -189,9 +189,7 @@ class RL2(nn.Module):
         act = choice.sample(self._noise)
         return act, {"log_prob": choice.log_prob(act).cpu()}, memory
 
-    def _input(
-        self, obs: Tensor, act: Tensor, rew: Tensor, done: Tensor, before: Tensor
-    ) -> Tensor:
+    def _input(self, obs: Tensor, act: Tensor, rew: Tensor, done: Tensor, before: Tensor) -> Tensor:
         """What the cell is shown [..., I] of the moment and of the step before it, obs first."""
         to = self._device
         rew = rew if self.see_reward else torch.zeros_like(rew)

@@ -13,7 +13,9 @@ import yaml
 from envs.tasks.bandit import Bandit
 from envs.tasks.bandit_informative import BanditInformative
 from envs.tasks.base import Tasks
+from envs.tasks.tabular_mdp import TabularMDP
 from logbook.build import build
+from logbook.errors import UserError
 from meta.rl2 import RL2
 from meta.trial import Last, live, returns_by_episode
 from rl.types import Batch, WorldSpec
@@ -45,6 +47,11 @@ def bandit(num_envs: int = 12, arms: int = 3, pulls: int = 4) -> Bandit:
     return Bandit(num_envs=num_envs, seed=0, arms=arms, pulls=pulls)
 
 
+def mdp(num_envs: int, states: int = 2, actions: int = 3, episodes: int = 4) -> TabularMDP:
+    sizes = {"states": states, "actions": actions, "episodes": episodes, "episode_steps": 5}
+    return TabularMDP(num_envs=num_envs, seed=0, **sizes)
+
+
 def inputs(policy: RL2, monkeypatch: pytest.MonkeyPatch) -> list[torch.Tensor]:
     """Every input the cell is stepped with, and then every sequence."""
     seen: list[torch.Tensor] = []
@@ -63,6 +70,39 @@ def test_it_learns_from_the_inputs_and_chances_that_it_acted_on(cell, monkeypatc
     *acted, learned = seen
     torch.testing.assert_close(torch.stack(acted).sort(1).values, learned.sort(1).values)
     assert abs(float(metrics["approx_kl"])) < 1e-6, "the ratio starts at one"
+
+
+def test_the_obs_before_is_shown_and_heads_see_the_obs_of_now(monkeypatch):
+    family = mdp(num_envs=12)
+    policy = small(family, see_before=True, heads_see_obs=True, actor_hidden=[8])
+    with torch.no_grad():
+        policy.actor.theta.mul_(10.0)
+    seen = inputs(policy, monkeypatch)
+    (batch,) = trial(family, policy)
+    x = torch.stack(seen)
+    assert torch.equal(x[..., :2], policy.obs_normalizer(batch.obs))
+    assert not x[0, :, -2:].any() and torch.equal(x[1:, :, -2:], x[:-1, :, :2])
+    out = torch.zeros(2, 16)
+    one, other = policy._choice(policy._seen(out, torch.eye(2))).log_prob(torch.eye(3)[[0, 0]])
+    assert one != other, "nothing is remembered, and yet it depends on the state"
+    assert abs(float(policy.update([batch])["approx_kl"])) < 1e-6, "the ratio starts at one"
+
+
+def test_guessing_rewards_is_worth_its_weight_and_wants_discrete_acts():
+    family = mdp(num_envs=50)
+    losses = {}
+    for weight in (1e-9, 10.0):
+        options = {"see_before": True, "heads_see_obs": True, "actor_hidden": [32]}
+        policy = small(family, predict_reward=weight, lr=5e-3, **options)
+        batch = trial(family, policy)
+        loss = [float(policy.update(batch)["reward_loss"]) for _ in range(60)]
+        losses[weight] = loss[-1]
+    raw = batch[0].rew
+    chance = float(policy.rew_normalizer(raw[..., None]).square().mean())
+    assert losses[10.0] < 0.8 * chance, "on the trials that it has seen sixty times"
+    assert losses[10.0] < 0.9 * losses[1e-9]
+    with pytest.raises(UserError, match="continuous acts"):
+        learner(POINT, 3, predict_reward=1.0)
 
 
 def test_reward_act_and_done_before_are_shown_and_last_from_episode_to_episode(monkeypatch):

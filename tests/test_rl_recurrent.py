@@ -149,3 +149,20 @@ def test_a_cell_starts_without_biases_and_an_lstm_remembering():
 def test_widths_are_at_least_one():
     with pytest.raises(ValueError, match="0 units"):
         GRU(INPUTS, 0, torch.Generator())
+
+
+@pytest.mark.parametrize("cls", CELLS)
+def test_units_start_with_memories_of_all_lengths_that_were_asked_for(cls):
+    width, longest = 2000, 50.0
+    cell = cls(INPUTS, width, torch.Generator().manual_seed(0), longest)
+    bias = cell.views(cell.theta.detach())[0][INPUTS]
+    kept = bias[width : 2 * width]
+    lasts = 1 / (1 - kept.sigmoid()) - 1
+    assert lasts.min() > 0.99 and lasts.max() < 50.1
+    assert float(lasts.mean()) == pytest.approx(25.5, abs=1.0)
+    if cls is LSTM:
+        assert torch.equal(bias[:width], -kept), "what is kept for long is seldom written"
+    else:
+        assert not bias[:width].any(), "the reset gate"
+    with pytest.raises(ValueError, match="at least 1 step"):
+        cls(INPUTS, width, torch.Generator(), 0.5)
