@@ -3,7 +3,8 @@
 r_z(s') = skill.reward under z (for DIAYN: log q(z|s') - log p(z); Gupta et al. 2018, section 4.1),
 centred and scaled for each task by what the skills' own states earn under it, so that no task
 shouts. log q has no lower end, and far from a skill its tail would outweigh all that happens near;
-so rewards stop falling at a floor below chance (`floor` null: as published). UML-Random takes the
+so rewards stop falling at a floor below chance (`floor` null: as published; below 0 it lies above
+chance, and pay is sparse: where a skill is recognised at least so well). UML-Random takes the
 same method with networks that were never trained. Skills that look alike are proposed once.
 """
 
@@ -31,6 +32,7 @@ Array = NDArray[Any]
 FORMAT = "proposed tasks 1"
 ALIKE = 0.25  # share of two skills' states that are mixed up: more, and one of them is dropped
 FLOOR = 3.0  # nats below chance
+LEAST = 1e-3  # spread of a task's rewards that they are divided by
 STATES = 200  # of each task, to centre and scale its reward by
 
 
@@ -145,6 +147,11 @@ def proposer(
         env, [node] * len(parts), methods, of, z, zero, one, run.spec, parts[0][2], floor
     )
     _normalise(found, states)
+    if (found.scale <= LEAST).all():
+        raise UserError(
+            f"tasks.floor={floor}: on the skills' own states no task pays anywhere more than "
+            "elsewhere; raise it"
+        )
     return found
 
 
@@ -261,7 +268,7 @@ def _normalise(found: Proposer, states: Batch) -> None:
         z = found.z[which]
         batch = Batch(**{**vars(states), "z": z})
         rew = found._judge(batch, which)
-        found.centre[k], found.scale[k] = rew.mean(), rew.std().clamp(min=1e-3)
+        found.centre[k], found.scale[k] = rew.mean(), rew.std().clamp(min=LEAST)
 
 
 def _transitions(

@@ -107,8 +107,8 @@ def train(name: str, method: str, seed: int) -> int:
     world = WORLDS[name]
     words = methods_of(world)[method].split()
     if "oracle" not in method:
-        source = world.others[method][1] if method in world.others else f"{world.source}/{seed}"
-        words.append(f"from=runs/results/{source}")
+        source = world.others[method][1] if method in world.others else f"{world.source}/{{seed}}"
+        words.append(f"from=runs/results/{source.format(seed=seed)}")
     words += [*world.words.split(), "evaluate.tasks=4", "evaluate.baselines=false"]
     return run("meta", [*words, f"seed={seed}"], folder_of(name, method, seed))
 

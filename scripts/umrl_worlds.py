@@ -34,7 +34,7 @@ class World:
     families: dict[str, dict[str, Any]]  # what is tested, with parameters
     learner: str = "maml"
     others: dict[str, tuple[str, str]] = field(default_factory=dict)
-    """Further methods: what is typed, and the run below runs/results that proposes, on any seed."""
+    """Further methods: what is typed, and the run below runs/results that proposes to a seed."""
     rates: tuple[float, ...] = (0.03, 0.1, 0.3, 1.0)
     shared: float = 0.1
     laters: tuple[float, ...] = (0.2, 0.5)  # of the rate, for steps after the first
@@ -65,7 +65,15 @@ WORLDS = {
         pretrain="skill=diayn env=point env.size=2.5 env.step_size=0.2 steps=60000",
         words="steps=2000000 learner.inner_lr=0.3 learner.std=0.6 learner.gain=0.1 "
         "learner.normalize_steps=20000 learner.gamma=0.97 learner.lam=0.95 learner.max_kl=0.03",
-        families={"point_corner": {"unit": 2.5}},
+        families={"point_corner": {"unit": 2.5, "walls": 2.5}},
+        others={
+            "UML-DIAYN, paid where recognised": (
+                "learner=maml tasks=skills tasks.floor=-1",
+                "umrl-corner/pretrain/{seed}",
+            ),
+        },
+        rates=(0.1, 0.3, 1.0),
+        shared=0.3,
     ),
     "cheetah": World(
         source="diayn-cheetah",

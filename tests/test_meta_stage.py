@@ -321,3 +321,23 @@ def test_a_proposal_rewards_what_its_skill_does(skilled: Path) -> None:
     own = source.methods[0].reward(batch).clamp(min=-3.0)
     ids = torch.tensor([0, source.count - 1])
     assert np.allclose(rew, ((own - source.centre[ids]) / source.scale[ids]).numpy(), atol=1e-6)
+
+
+def test_a_floor_above_chance_pays_only_where_a_skill_is_recognised(skilled: Path) -> None:
+    words = ["tasks=skills", f"from={skilled}", "tasks.episode_steps=7"]
+    dense, sparse = (
+        family_factory(compose("metatrain", [*words, f"tasks.floor={floor}"]).config)(1, 0).source
+        for floor in (3.0, -0.1)
+    )
+    at = np.random.default_rng(0).uniform(-1, 1, (500, 2)).astype(np.float32)
+    batch = [torch.from_numpy(at)] * 4
+    blank = torch.zeros(500)
+    z = dense.z[:1].expand(500, -1)
+    ends = [blank.bool()] * 2
+    rows = Batch(batch[0], torch.zeros(500, 2), *batch[1:], blank, *ends, z)
+    own, which = dense.methods[0].reward(rows), torch.zeros(500, dtype=torch.int64)
+    paid = sparse._judge(rows, which)
+    assert torch.equal(paid, own.clamp(min=0.1)) and 0 < (paid > 0.1).sum() < 500
+    assert dense._judge(rows, which).unique().numel() > paid.unique().numel()
+    with pytest.raises(UserError, match="no task pays anywhere more"):
+        family_factory(compose("metatrain", [*words, "tasks.floor=-9.0"]).config)(1, 0)

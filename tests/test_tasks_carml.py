@@ -50,6 +50,22 @@ def test_the_reward_is_the_papers() -> None:
     np.testing.assert_allclose(family.log_density(at)[1], np.log(joint.sum(1)), rtol=1e-9)
 
 
+def test_with_one_spread_the_far_side_of_a_task_is_its_own() -> None:
+    """One wide heap and one narrow one: far out on the narrow one's side, whose is it?"""
+    wide, narrow = states((2, 0), spread=1.0), states((-2, 0), spread=0.2)
+    both = np.concatenate([wide[0], narrow[0]], 1), np.concatenate([wide[1], narrow[1]], 1)
+    recognised = {}
+    for shared in (True, False):
+        family = make("components=2", "every=1", "balance=1.0", f"shared_spread={shared}")
+        for _ in range(3):
+            family.learn(*both)
+        found = family.lessons()
+        left = int(found["middle"][:, 0].argmin())
+        recognised[shared] = bool(family.rewards_at(np.array([-8.0, 0.0])).argmax() == left)
+        assert bool(np.ptp(found["spread"]) == 0.0) is shared
+    assert recognised == {True: True, False: False}
+
+
 def test_fixed_random_tasks_stay_and_others_follow() -> None:
     fixed, follows = make("every=0"), make("every=2")
     before = [f.lessons()["middle"].copy() for f in (fixed, follows)]

@@ -16,6 +16,7 @@ from envs.mujoco import gymnasium_model
 from envs.tasks.base import Tasks
 from envs.tasks.point_goal import PointGoal
 from logbook.build import build
+from logbook.compose import compose
 from logbook.errors import UserError
 from meta.known import known
 from meta.trial import live, returns_by_episode
@@ -70,7 +71,7 @@ def test_goals_fill_the_square_and_no_two_draws_agree() -> None:
 
 
 def test_point_goal_step_by_step() -> None:
-    tasks = PointGoal(num_envs=4, seed=0, episodes=1, episode_steps=3, unit=1.0)
+    tasks = PointGoal(num_envs=4, seed=0, episodes=1, episode_steps=3, unit=1.0, walls=None)
     tasks.enter(np.array([[0.3, -0.4], [0.1, 0.0], [0.1, 0.109], [0.1, 0.111]]))
     obs, _ = tasks.reset()
     assert obs.dtype == np.float32 and not obs.any()
@@ -120,6 +121,24 @@ def test_the_oracle_reaches_every_corner() -> None:
     gained = returns_by_episode(rounds, 1)[0]
     assert gained.min() > 2.0 and gained.max() < math.dist((0, 0), (2, 2))
     np.testing.assert_allclose(rounds[0].next_obs[-1], goals, atol=1e-5)
+
+
+def test_a_walled_plane_ends_where_env_point_does() -> None:
+    tasks = family("point_corner", 3, walls=2.5, unit=2.5)
+    words = ["env=point", "env.size=2.5", "env.step_size=0.2"]
+    world = build("env", compose("pretrain", words).config["env"], num_envs=3)
+    tasks.enter(np.full((3, 2), 2.0))
+    tasks.reset()
+    world.reset(seed=0)
+    tasks._at[:] = world._pos[:] = [[2.4, 0.0], [-2.4, 2.45], [0.0, 0.0]]
+    act = np.array([[0.2, 0.1], [-0.2, 0.2], [0.2, 0.2]], np.float32)
+    obs, rew, *_ = tasks.step(act)
+    np.testing.assert_allclose(obs, world.step(act / 0.2)[0], atol=1e-6)
+    np.testing.assert_allclose(obs[0], [1.0, 0.04], atol=1e-6)
+    gained = math.dist((2.4, 0), (2, 2)) - math.dist((2.5, 0.1), (2, 2))
+    assert rew[0] == pytest.approx(gained), "the way made, not the way asked for"
+    with pytest.raises(UserError, match="tasks.walls=0"):
+        family("point_goal", 1, walls=0)
 
 
 # The runners

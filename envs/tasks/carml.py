@@ -5,7 +5,10 @@ components are the tasks on which it learns next (M-step), with the reward
     r_z(s) = (lambda - 1) log q(s|z) + log q(z|s),
 for which lambda = 1 asks for being recognised and less asks for the rare states of z as well.
 Differences from the paper: q(s|z) is a Gaussian over positions, not over images, and q(z|s) is its
-posterior; rewards are centred and scaled over the states of the fit.
+posterior; rewards are centred and scaled over the states of the fit. With `shared_spread` all
+components have one spread and one weight: a task is then best recognised far out on its side, and
+the tasks grow. Each with its own, the widest component is the likeliest far out on every side, the
+others are recognised only within, and the tasks shrink into points (docs/RESULTS.md).
 """
 
 from __future__ import annotations
@@ -44,6 +47,7 @@ class Carml(Plane):
         components: int,
         every: int,
         balance: float,
+        shared_spread: bool,
         spread: float,
         episodes: int,
         episode_steps: int,
@@ -56,6 +60,7 @@ class Carml(Plane):
         if spread <= 0:
             raise ValueError(f"tasks.spread={spread} must be above 0")
         self.components, self.every, self.balance = components, every, balance
+        self.shared_spread = shared_spread
         super().__init__(
             name=name,
             num_envs=num_envs,
@@ -137,6 +142,9 @@ class Carml(Plane):
             square = share.T @ states**2 / held[:, None] - self._middle**2
             self._spread = np.sqrt(np.maximum(square, _LEAST**2))
             self._share = held / held.sum()
+            if self.shared_spread:
+                self._spread[:] = np.sqrt((self._share @ self._spread**2).mean())
+                self._share[:] = 1.0 / self.components
         self._scale()
 
     def _raw(self, at: Array) -> Array:

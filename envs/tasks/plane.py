@@ -1,4 +1,4 @@
-"""What the point families share: a position in the open plane, moved by the act itself."""
+"""What the point families share: a position in the plane, moved by the act itself."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ from rl.types import State
 class Plane(Tasks):
     """Base of the point families: feats [N, 2] are the position (x, y) in m, obs those by `unit`.
 
-    An act is a move of at most `reach` m along each axis. All worlds are one array. A subclass
-    says where episodes start and what a move is worth.
+    An act is a move of at most `reach` m along each axis. The plane is open, or ends at `walls` m
+    from the origin on each axis, as that of env=point does at env.size. All worlds are one array.
+    A subclass says where episodes start and what a move is worth.
     """
 
     task_names: tuple[str, ...] = ("goal_x", "goal_y")
@@ -33,9 +34,12 @@ class Plane(Tasks):
         episodes: int,
         episode_steps: int,
         unit: float = 1.0,
+        walls: float | None = None,
     ) -> None:
         if unit <= 0:
             raise ValueError(f"tasks.unit={unit} must be above 0")
+        if walls is not None and walls <= 0:
+            raise ValueError(f"tasks.walls={walls} must be above 0, or null")
         if episode_steps < 1:
             raise ValueError(f"tasks.episode_steps={episode_steps}: want at least 1")
         super().__init__(
@@ -52,6 +56,7 @@ class Plane(Tasks):
         self.spec = replace(self.spec, motion=("x", "y"), plane=("x", "y"))
         self.reach = reach
         self._unit = unit
+        self._walls = np.inf if walls is None else walls
         self._at: Array = np.zeros((num_envs, 2))
         self._age: NDArray[np.int64] = np.zeros(num_envs, np.int64)
 
@@ -61,7 +66,8 @@ class Plane(Tasks):
 
     def _advance(self, act: Array) -> tuple[Array, Array, Array]:
         before = self._at
-        self._at = before + np.clip(act, -self.reach, self.reach)
+        after = before + np.clip(act, -self.reach, self.reach)
+        self._at = np.clip(after, -self._walls, self._walls)
         self._age += 1
         rew, terminated = self._outcome(before)
         return rew, terminated, (self._age >= self.episode_steps) & ~terminated

@@ -38,6 +38,7 @@ class PointCorner(Plane):
         episodes: int,
         episode_steps: int,
         unit: float,
+        walls: float | None,
         name: str = "point_corner",
     ) -> None:
         super().__init__(
@@ -48,6 +49,7 @@ class PointCorner(Plane):
             episodes=episodes,
             episode_steps=episode_steps,
             unit=unit,
+            walls=walls,
         )
 
     def sample(self, n: int, rng: np.random.Generator, held_out: bool) -> Array:

@@ -36,6 +36,7 @@ class PointGoal(Plane):
         episodes: int,
         episode_steps: int,
         unit: float,
+        walls: float | None,
         name: str = "point_goal",
     ) -> None:
         super().__init__(
@@ -46,6 +47,7 @@ class PointGoal(Plane):
             episodes=episodes,
             episode_steps=episode_steps,
             unit=unit,
+            walls=walls,
         )
 
     def sample(self, n: int, rng: np.random.Generator, held_out: bool) -> Array:

@@ -50,8 +50,6 @@ class Proposed(Rewarded):
         floor: float | None,
         name: str,
     ) -> None:
-        if floor is not None and floor <= 0:
-            raise ValueError(f"tasks.floor={floor} must be above 0, or null")
         world = source.make_world(
             num_envs=num_envs, max_episode_steps=episode_steps, threads=threads
         )
