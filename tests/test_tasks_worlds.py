@@ -71,7 +71,7 @@ def test_goals_fill_the_square_and_no_two_draws_agree() -> None:
 
 
 def test_point_goal_step_by_step() -> None:
-    tasks = PointGoal(num_envs=4, seed=0, episodes=1, episode_steps=3, unit=1.0, walls=None)
+    tasks = PointGoal(num_envs=4, seed=0, episodes=1, episode_steps=3, size=0.5, unit=1.0, walls=None)
     tasks.enter(np.array([[0.3, -0.4], [0.1, 0.0], [0.1, 0.109], [0.1, 0.111]]))
     obs, _ = tasks.reset()
     assert obs.dtype == np.float32 and not obs.any()

@@ -28,7 +28,7 @@ _PASSES = 20  # of expectation maximisation
 
 
 class Carml(Plane):
-    """A point in the open plane of `point_goal`, and tasks re-fitted every `every` updates.
+    """A point in the plane of `point_goal`, and tasks re-fitted every `every` updates.
 
     `every` 0 never does: the tasks stay those that were drawn at first, around the start with a
     spread of `spread` m, the control of fixed random tasks. A task is the number of a component,
@@ -51,6 +51,7 @@ class Carml(Plane):
         spread: float,
         episodes: int,
         episode_steps: int,
+        walls: float | None,
         name: str = "carml",
     ) -> None:
         if components < 2:
@@ -68,6 +69,7 @@ class Carml(Plane):
             reach=0.1,
             episodes=episodes,
             episode_steps=episode_steps,
+            walls=walls,
         )
         rng = np.random.default_rng(seed)
         self._middle: Array = rng.normal(0.0, spread, (components, 2))
