@@ -35,7 +35,7 @@ import yaml
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from results import RAW, ROOT, SEEDS, commit  # noqa: E402
-from umrl_worlds import OURS, UNTRAINED, WORLDS, methods_of  # noqa: E402
+from umrl_worlds import UNTRAINED, WORLDS, methods_of  # noqa: E402
 
 from logbook.build import build  # noqa: E402
 from logbook.comparison_picture import COLOURS  # noqa: E402
@@ -98,6 +98,8 @@ def folder_of(world: str, method: str, seed: int) -> Path:
 def prepare(name: str, seed: int) -> int:
     """The pretrain run of a seed."""
     world = WORLDS[name]
+    if not world.source:
+        return 0
     folder = ROOT / "runs" / "results" / world.source / str(seed)
     return run("pretrain", [*world.pretrain.split(), "env.threads=1", f"seed={seed}"], folder)
 
@@ -106,7 +108,7 @@ def train(name: str, method: str, seed: int) -> int:
     """A learner's run."""
     world = WORLDS[name]
     words = methods_of(world)[method].split()
-    if "oracle" not in method:
+    if "oracle" not in method and world.source:
         source = world.others[method][1] if method in world.others else f"{world.source}/{{seed}}"
         words.append(f"from=runs/results/{source.format(seed=seed)}")
     words += [*world.words.split(), "evaluate.tasks=4", "evaluate.baselines=false"]
@@ -201,6 +203,8 @@ def one(name: str, method: str, family: str, seed: int) -> Numbers:
     validation = [float(returns(r, tried, few, "validation")[1:].mean()) for r in rates]
     best = rates[int(np.argmax(validation))] if rates else None
     found: Numbers = {"seed": seed, "wall_s": wall, "rate": best, "tasks": tasks.tolist()}
+    if method != UNTRAINED:
+        found |= entropies(folder_of(name, method, seed))
     found["validation"] = [[*r, v] for r, v in zip(rates, validation, strict=True)]
     found["returns"] = np.round(returns(best, tasks, world.steps, "test"), 3).tolist()
     same = (world.shared, world.laters[-1])
@@ -209,6 +213,14 @@ def one(name: str, method: str, family: str, seed: int) -> Numbers:
     after = " / ".join(f"{x:.1f}" for x in np.mean(found["returns"], 1)[:4])
     print(f"{name}, {family}, {method}, seed {seed}: rate {best}: {after}", flush=True)
     return found
+
+
+def entropies(folder: Path) -> Numbers:
+    """Step and entropy of the tasks, in nats, of a run whose tasks follow the learner."""
+    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    key = "tasks/entropy"
+    told = [[row["step"], round(row[key], 3)] for row in rows if key in row]
+    return {"entropy": told} if told else {}
 
 
 def learner_for(
@@ -260,13 +272,14 @@ def table(name: str, found: Numbers) -> str:
             shared = np.array([run["returns_at_shared_rate"] for run in runs])[:, 1:]
             cells.append(" / ".join(f"{x:.1f}" for x in shared.mean((0, 2))))
             text += "| " + " | ".join(cells) + " |\n"
-        text += f"\n{OURS} minus the others, task by task\n\n"
+        first = next(iter(by_method))
+        text += f"\n{first} minus the others, task by task\n\n"
         heads = ["method", *(f"{k} steps" for k in shown), f"mean of steps 1-{steps}"]
         heads.append("the same, by seed")
         text += "| " + " | ".join(heads) + " |\n" + "|---" * len(heads) + "|\n"
-        ours = np.array([run["returns"] for run in by_method[OURS]])
+        ours = np.array([run["returns"] for run in by_method[first]])
         for method, runs in by_method.items():
-            if method != OURS:
+            if method != first:
                 gap = ours - np.array([run["returns"] for run in runs])
                 cells = [method, *(told(gap[:, k]) for k in shown), told(gap[:, 1:].mean(1))]
                 cells.append(", ".join(f"{x:+.1f}" for x in gap[:, 1:].mean((1, 2))))

@@ -8,7 +8,6 @@ from typing import Any
 UNTRAINED = "scratch"
 OURS = "UML-DIAYN"
 
-
 METHODS = {
     "maml": {
         OURS: "learner=maml tasks=skills",
@@ -28,11 +27,12 @@ METHODS = {
 class World:
     """Where skills come from, how learners are trained on them, what they are tested on."""
 
-    source: str  # the folder of the pretrain runs, below runs/results
+    source: str  # the folder of the pretrain runs, below runs/results; none without proposals
     pretrain: str  # the command that makes them
     words: str  # of every metatrain run
     families: dict[str, dict[str, Any]]  # what is tested, with parameters
     learner: str = "maml"
+    methods: dict[str, str] | None = None  # instead of those of the learner in METHODS
     others: dict[str, tuple[str, str]] = field(default_factory=dict)
     """Further methods: what is typed, and the run below runs/results that proposes to a seed."""
     rates: tuple[float, ...] = (0.03, 0.1, 0.3, 1.0)
@@ -75,6 +75,19 @@ WORLDS = {
         rates=(0.1, 0.3, 1.0),
         shared=0.3,
     ),
+    "carml": World(
+        source="",
+        pretrain="",
+        words="steps=2000000",
+        families={"point_goal": {"size": 2.0}},
+        methods={
+            "CARML": "learner=maml tasks=carml",
+            "fixed random tasks": "learner=maml tasks=carml tasks.every=0",
+            "fixed, as wide as the goals": "learner=maml tasks=carml tasks.every=0 tasks.spread=1",
+        },
+        rates=(0.01, 0.03, 0.1, 0.3),
+        shared=0.03,
+    ),
     "cheetah": World(
         source="diayn-cheetah",
         pretrain="skill=diayn env=cheetah",
@@ -111,7 +124,9 @@ WORLDS = {
 
 def methods_of(world: World) -> dict[str, str]:
     """Every method that is trained, by name: oracles train on the tested families."""
-    methods = METHODS[world.learner] | {m: words for m, (words, _) in world.others.items()}
+    methods = (world.methods or METHODS[world.learner]) | {
+        m: words for m, (words, _) in world.others.items()
+    }
     for family, node in world.families.items():
         keys = "".join(f" tasks.{k}={v}" for k, v in node.items() if k != "threads")
         methods[f"oracle ({family})"] = f"learner={world.learner} tasks={family}{keys}"
