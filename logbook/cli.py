@@ -67,6 +67,10 @@ def report(error: BaseException, run_dir: Path | None = None, what: str = "") ->
         where = f"{error.filename}: " if error.filename else ""
         sys.stderr.write(f"error: {label}{where}{error.strerror}; {_DISK[error.errno]}; {again}\n")
         return int(Exit.SETUP)
+    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:  # no such path can exist
+        short = str(error.filename)[:60]
+        sys.stderr.write(f"error: {label}{short}...: {error.strerror}; check that path; {again}\n")
+        return int(Exit.CONFIG)
     sys.stderr.write("".join(traceback.format_exception(error)))
     where = f" in {run_dir}" if run_dir is not None else ""
     sys.stderr.write(f"error: {label}{type(error).__name__}, see above{where}; {again}\n")

@@ -177,6 +177,14 @@ def test_disk_errors_become_one_line(tmp_path, capsys):
         cli.writable(tmp_path / "file" / "run")
 
 
+def test_a_path_that_no_disk_can_hold_is_one_line(capsys):
+    with pytest.raises(OSError) as e:
+        Path("a" * 300, "config.yaml").stat()
+    assert cli.report(e.value) == Exit.CONFIG
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1 and len(err) < 150 and "too long; check that path" in err
+
+
 def test_read_only_folder(tmp_path):
     if os.geteuid() == 0:
         pytest.skip("root may write everywhere")
