@@ -145,7 +145,7 @@ def test(name: str, seeds: list[int], workers: int, methods: list[str]) -> Numbe
     world = WORLDS[name]
     found: Numbers = {
         "commands": {m: f"metatrain {w} {world.words}" for m, w in methods_of(world).items()},
-        "pretrain": f"pretrain {world.pretrain}",
+        "pretrain": f"pretrain {world.pretrain}" if world.source else None,
         "seeds": seeds,
         "rates": world.rates,
         "laters": world.laters,
