@@ -57,6 +57,8 @@ _LIMITS = {
     "damping": _Range("1e-5"),
     "std": _Range("1", above=True),
     "grow": _Range("0.1", high=1.0),
+    "memory_steps": _Range("100", low=1, high=1e6),
+    "predict_reward": _Range("1"),
     "hidden": _Range("64", low=1),
     "batch_size": _Range("256", low=1),
     "replay_size": _Range("100000", low=1),

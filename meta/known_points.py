@@ -23,7 +23,7 @@ class Straight:
 
     def __init__(self, family: Any, seed: int) -> None:
         """`family` is one of the point families; nothing here is drawn, so `seed` is unused."""
-        self._reach = float(family.reach)
+        self._reach, self._unit = float(family.reach), float(family.unit)
 
     def rounds(self, horizon: int) -> Sequence[int]:
         return (horizon,)
@@ -34,7 +34,7 @@ class Straight:
     def act(
         self, obs: Tensor, last: Last, memory: Memory, explore: bool
     ) -> tuple[Tensor, dict[str, Tensor], Memory]:
-        return ((memory - obs) / self._reach).clamp(-1.0, 1.0), {}, memory
+        return ((memory - obs * self._unit) / self._reach).clamp(-1.0, 1.0), {}, memory
 
     def adapt(self, memory: Memory, rollout: Batch) -> Memory:
         return memory

@@ -147,12 +147,7 @@ def proposer(
         env, [node] * len(parts), methods, of, z, zero, one, run.spec, parts[0][2], floor
     )
     _normalise(found, states)
-    if (found.scale <= LEAST).all():
-        raise UserError(
-            f"tasks.floor={floor}: on the skills' own states no task pays anywhere more than "
-            "elsewhere; raise it"
-        )
-    return found
+    return _paying(found)
 
 
 def load(folder: Path) -> Proposer:
@@ -258,6 +253,24 @@ def _reference(make: WorldFactory, agent: Any, skill: Any, seed: int) -> Batch:
     named = ("obs", "act", "next_obs", "feat", "next_feat", "rew", "terminated", "truncated", "z")
     parts: dict[str, Any] = {k: torch.cat([getattr(r, k) for r in rows]) for k in named}
     return Batch(**parts)
+
+
+def _paying(found: Proposer) -> Proposer:
+    """Only the tasks that pay in some of the skills' states more than in others. Raises UserError.
+
+    With a floor above chance there may be some that never do; divided by next to nothing, what they
+    pay elsewhere would shout.
+    """
+    pays = found.scale > LEAST
+    if not pays.any():
+        want = "raise it, 3 is the usual one" if (found.floor or 0) < 0 else "pretrain for longer"
+        raise UserError(
+            f"tasks.floor={found.floor}: on the skills' own states no task pays more in one place "
+            f"than in another; {want}"
+        )
+    found.of = found.of[pays.numpy()]
+    found.z, found.centre, found.scale = (x[pays] for x in (found.z, found.centre, found.scale))
+    return found
 
 
 @torch.no_grad()

@@ -227,7 +227,7 @@ class RL2(nn.Module):
             "act": trial.act,
             "log_prob": trial.extras["log_prob"],
             "rew": torch.where(counts, trial.rew, 0.0),
-            "paid": self.rew_normalizer(trial.rew[..., None])[..., 0],
+            "paid": self.rew_normalizer(torch.where(valid, trial.rew, 0.0)[..., None])[..., 0],
             "learn": _ahead(counts) & valid,  # with nothing to come, nothing can be learned
             "end": ~_ahead(after),
             "cut": ~after,

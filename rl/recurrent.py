@@ -36,9 +36,9 @@ class Cell(nn.Module):
     by side in a row, and a weight is a matrix for some of its columns: so a gate, its bias
     included, is one product, and its gradient another over all steps at the end.
 
-    With `memory_steps` T units start out with memories that last from 2 to T + 1 steps, by biases
-    of log U(1, T) (chrono initialisation, Tallec & Ollivier 2018, arXiv 1804.11188). Without, a
-    GRU starts out forgetting half of what it knows at each step, and an LSTM a quarter.
+    With `memory_steps` T units start out with memories of 1 to T steps, by biases of log U(1, T)
+    (chrono initialisation, Tallec & Ollivier 2018, arXiv 1804.11188): one of u steps keeps
+    u / (1 + u) of what it knows at each. Without, a GRU starts out with 1 step, an LSTM with 2.7.
     """
 
     state_width: int

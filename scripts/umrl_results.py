@@ -81,7 +81,7 @@ def main() -> None:
                 sys.exit(max(codes))
             RAW.mkdir(parents=True, exist_ok=True)
             found = test(name, flags.seeds, flags.side_by_side, asked(name, flags.methods))
-            if flags.methods:
+            if flags.methods and place.exists():
                 found = beside(json.loads(place.read_text()), found)
             place.write_text(json.dumps(found) + "\n")
         found = json.loads(place.read_text())
@@ -219,7 +219,7 @@ def entropies(folder: Path) -> Numbers:
     """Step and entropy of the tasks, in nats, of a run whose tasks follow the learner."""
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     key = "tasks/entropy"
-    told = [[row["step"], round(row[key], 3)] for row in rows if key in row]
+    told = [[row["step"], round(row[key], 3)] for row in rows if row.get(key) is not None]
     return {"entropy": told} if told else {}
 
 

@@ -233,9 +233,15 @@ def test_trials_grow_over_a_share_of_the_run():
     assert policy.horizon == 40 and seen.index(40) <= len(seen) // 2 + 5
 
 
-@pytest.mark.parametrize("spec", [bandit().spec, POINT])
-def test_a_loaded_copy_goes_on_bit_for_bit(spec):
-    policies = [learner(spec, 3, hidden=8, minibatches=2, seed=s) for s in (0, 1)]
+SHOWN: dict[str, Any] = {"see_before": True, "heads_see_obs": True, "actor_hidden": [8]}
+
+
+@pytest.mark.parametrize(
+    "spec, options",
+    [(bandit().spec, {}), (POINT, SHOWN), (bandit().spec, {**SHOWN, "predict_reward": 1.0})],
+)
+def test_a_loaded_copy_goes_on_bit_for_bit(spec, options):
+    policies = [learner(spec, 3, hidden=8, minibatches=2, seed=s, **options) for s in (0, 1)]
 
     def work(policy: RL2) -> torch.Tensor:
         g = torch.Generator().manual_seed(5)

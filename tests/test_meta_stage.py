@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from logbook.errors import UserError
 from logbook.run import Run
 from meta.assess import assess
 from meta.evaluate import held_out, score
+from meta.proposals import _paying
 from meta.stage import assemble, examine, family_factory, metatrain_stage
 from meta.taskset import load_tasks, save_tasks
 from meta.trial import Last, live, returns_by_episode, side_by_side
@@ -339,5 +341,16 @@ def test_a_floor_above_chance_pays_only_where_a_skill_is_recognised(skilled: Pat
     paid = sparse._judge(rows, which)
     assert torch.equal(paid, own.clamp(min=0.1)) and 0 < (paid > 0.1).sum() < 500
     assert dense._judge(rows, which).unique().numel() > paid.unique().numel()
-    with pytest.raises(UserError, match="no task pays anywhere more"):
+    with pytest.raises(UserError, match="tasks.floor=-9.0: .* no task pays more .* raise it"):
         family_factory(compose("metatrain", [*words, "tasks.floor=-9.0"]).config)(1, 0)
+
+
+def test_a_task_that_never_pays_is_not_proposed(skilled: Path) -> None:
+    words = ["tasks=skills", f"from={skilled}"]
+    source = family_factory(compose("metatrain", words).config)(1, 0).source
+    one, z = torch.ones(4), torch.eye(4)
+    found = replace(source, z=z, of=np.zeros(4, np.int64), centre=one, scale=one.clone())
+    found.scale[1] = 1e-3
+    left = _paying(found)
+    assert torch.equal(left.z, z[[0, 2, 3]]) and left.count == 3
+    assert len(left.of) == len(left.centre) == len(left.scale) == 3

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from envs.mujoco import gymnasium_model
 from envs.tasks.base import Tasks
-from envs.tasks.point_goal import PointGoal
 from logbook.build import build
 from logbook.compose import compose
 from logbook.errors import UserError
@@ -71,7 +70,7 @@ def test_goals_fill_the_square_and_no_two_draws_agree() -> None:
 
 
 def test_point_goal_step_by_step() -> None:
-    tasks = PointGoal(num_envs=4, seed=0, episodes=1, episode_steps=3, size=0.5, unit=1.0, walls=None)
+    tasks = family("point_goal", 4, episodes=1, episode_steps=3)
     tasks.enter(np.array([[0.3, -0.4], [0.1, 0.0], [0.1, 0.109], [0.1, 0.111]]))
     obs, _ = tasks.reset()
     assert obs.dtype == np.float32 and not obs.any()
@@ -114,13 +113,14 @@ def test_corners_pay_only_where_they_can_be_told_apart() -> None:
     assert 300 < paid < 64 * 60 - 300  # both cases were met
 
 
-def test_the_oracle_reaches_every_corner() -> None:
-    tasks = family("point_corner", 40)
+@pytest.mark.parametrize("plane", [{}, {"unit": 2.5, "walls": 2.5}])
+def test_the_oracle_reaches_every_corner(plane: dict[str, float]) -> None:
+    tasks = family("point_corner", 40, **plane)
     goals = tasks.sample(40, np.random.default_rng(0), held_out=False)
     rounds = live(tasks, known("straight", tasks, 0), goals, horizon=1, explore=False)
     gained = returns_by_episode(rounds, 1)[0]
     assert gained.min() > 2.0 and gained.max() < math.dist((0, 0), (2, 2))
-    np.testing.assert_allclose(rounds[0].next_obs[-1], goals, atol=1e-5)
+    np.testing.assert_allclose(rounds[0].next_feat[-1], goals, atol=1e-5)
 
 
 def test_a_walled_plane_ends_where_env_point_does() -> None:
@@ -137,8 +137,9 @@ def test_a_walled_plane_ends_where_env_point_does() -> None:
     np.testing.assert_allclose(obs[0], [1.0, 0.04], atol=1e-6)
     gained = math.dist((2.4, 0), (2, 2)) - math.dist((2.5, 0.1), (2, 2))
     assert rew[0] == pytest.approx(gained), "the way made, not the way asked for"
-    with pytest.raises(UserError, match="tasks.walls=0"):
-        family("point_goal", 1, walls=0)
+    for name, walls in (("point_goal", 0.4), ("point_corner", 1.9), ("carml", 0)):
+        with pytest.raises(UserError, match=f"tasks.walls={walls}"):
+            family(name, 1, walls=walls)
 
 
 # The runners

@@ -23,6 +23,8 @@ class Plane(Tasks):
 
     task_names: tuple[str, ...] = ("goal_x", "goal_y")
     task_units: tuple[str, ...] = ("m", "m")
+    farthest = 0.0
+    """How far goals lie from the origin on an axis, m."""
 
     def __init__(
         self,
@@ -38,8 +40,9 @@ class Plane(Tasks):
     ) -> None:
         if unit <= 0:
             raise ValueError(f"tasks.unit={unit} must be above 0")
-        if walls is not None and walls <= 0:
-            raise ValueError(f"tasks.walls={walls} must be above 0, or null")
+        if walls is not None and (walls <= 0 or walls < self.farthest):
+            least = f"at least {self.farthest:g}" if self.farthest else "above 0"
+            raise ValueError(f"tasks.walls={walls} must be {least} (goals lie within), or null")
         if episode_steps < 1:
             raise ValueError(f"tasks.episode_steps={episode_steps}: want at least 1")
         super().__init__(
@@ -55,7 +58,7 @@ class Plane(Tasks):
         )
         self.spec = replace(self.spec, motion=("x", "y"), plane=("x", "y"))
         self.reach = reach
-        self._unit = unit
+        self.unit = unit
         self._walls = np.inf if walls is None else walls
         self._at: Array = np.zeros((num_envs, 2))
         self._age: NDArray[np.int64] = np.zeros(num_envs, np.int64)
@@ -73,7 +76,7 @@ class Plane(Tasks):
         return rew, terminated, (self._age >= self.episode_steps) & ~terminated
 
     def _observe(self) -> Array:
-        return (self._at / self._unit).astype(np.float32)
+        return (self._at / self.unit).astype(np.float32)
 
     def _feat(self) -> Array:
         return self._at.astype(np.float32)

@@ -29,6 +29,7 @@ class PointCorner(Plane):
     """
 
     baselines = ("random", "straight")
+    farthest = 2.0
 
     def __init__(
         self,

@@ -42,7 +42,7 @@ class PointGoal(Plane):
     ) -> None:
         if size <= 0:
             raise ValueError(f"tasks.size={size} must be above 0")
-        self.size = size
+        self.farthest = self.size = size
         super().__init__(
             name=name,
             num_envs=num_envs,
