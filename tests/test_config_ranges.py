@@ -34,7 +34,7 @@ def test_what_we_ship_is_in_range(path):
         ("agent", "ppo", "entropy", [-0.01], [0.0, 1.0]),
         ("skill", "metra", "lam", [0.0, -30.0], [30.0, 0.5]),
         ("learner", "promp", "lam", [30.0], [1.0]),
-        ("learner", "rl2", "memory_steps", [0.0, 2e6], [1.0, None]),
+        ("learner", "rl2", "memory_steps", [0.0, 0.5], [1.0, None]),
         ("learner", "rl2", "predict_reward", [-1.0], [0.0]),
         ("learner", "scratch", "lr", [-1e-3], [0.0]),
         ("agent", "sac", "batch_size", [0], [1]),
