@@ -140,6 +140,18 @@ def test_sweep_is_every_combination():
         sweep("pretrain", ["agent.lr=1e-3,x", "seed=0,1"])
 
 
+def test_bodies_that_fall_take_smaller_steps_unless_told_otherwise():
+    words = ("cheetah_direction", "ant_direction", "hopper_dynamics", "walker_dynamics")
+    rates = [
+        compose("metatrain", ["learner=maml", f"tasks={w}"]).config["learner"]["inner_lr"]
+        for w in words
+    ]
+    assert rates == [1.0, 0.3, 0.3, 0.3]
+    told = compose("metatrain", ["learner=emaml", "tasks=ant_goal", "learner.inner_lr=0.7"]).config
+    assert told["learner"]["inner_lr"] == 0.7 and told["learner"]["gain"] == 0.1
+    compose("metatrain", ["learner=rl2", "tasks=ant_goal"])  # it has no rate
+
+
 def test_proposals_in_the_world_of_a_body_ask_for_what_serves_bodies(tmp_path):
     for env in ("cheetah", "point"):
         (tmp_path / env).mkdir()
