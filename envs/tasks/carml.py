@@ -28,7 +28,7 @@ _PASSES = 20  # of expectation maximisation
 
 
 class Carml(Plane):
-    """A point in the plane of `point_goal`, and tasks re-fitted every `every` updates.
+    """A point in the plane of `point_goal`, and tasks re-fitted every `every` batches.
 
     `every` 0 never does: the tasks stay those that were drawn at first, around the start with a
     spread of `spread` m, the control of fixed random tasks. A task is the number of a component,
