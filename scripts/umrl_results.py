@@ -11,7 +11,8 @@ held-out tasks of hand-made families: at the rates (of the first step and of lat
 it best on validation tasks, other tasks than those of the test, and at one rate for all. A learner
 with a memory has no rate; its steps are the episodes it has seen, one at a time, where a gradient
 step takes a whole batch of them. Scratch is policy gradient from an untrained start. The returns of
-every task, seed and step go to docs/results/umrl-<world>.json, the curves to a .png beside it.
+every task, seed and step go to docs/results/umrl-<world>.json, the curves to a .png beside it. The
+world carml has no proposals: there CARML stands against fixed random tasks.
 
 Intervals are percentiles of a bootstrap over tasks within seeds, and differences are by task: they
 say nothing of other seeds, which is why the differences of each seed stand beside them.
@@ -204,7 +205,9 @@ def one(name: str, method: str, family: str, seed: int) -> Numbers:
     best = rates[int(np.argmax(validation))] if rates else None
     found: Numbers = {"seed": seed, "wall_s": wall, "rate": best, "tasks": tasks.tolist()}
     if method != UNTRAINED:
-        found |= entropies(folder_of(name, method, seed))
+        folder = folder_of(name, method, seed)
+        found["commit"] = (folder / "commit").read_text()
+        found |= entropies(folder)
     found["validation"] = [[*r, v] for r, v in zip(rates, validation, strict=True)]
     found["returns"] = np.round(returns(best, tasks, world.steps, "test"), 3).tolist()
     same = (world.shared, world.laters[-1])
