@@ -90,4 +90,4 @@ class MetaTraining:
         self.rng = unpack_rng(np.array(state["rng"]).view(np.uint64))
         self.means.load_state_dict(state["means"])
         self.step, self.updates = int(state["step"]), int(state["updates"])
-        torch.set_float32_matmul_precision(state["matmul"])  # a clock chose it: keep that choice
+        torch.set_float32_matmul_precision(state["matmul"])  # as on the machine where it began

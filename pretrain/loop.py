@@ -75,4 +75,4 @@ class Training:
         self.collector.load_state_dict(state["collector"])
         self.means.load_state_dict(state["means"])
         self.step, self.updates = int(state["step"]), int(state["updates"])
-        torch.set_float32_matmul_precision(state["matmul"])  # a clock chose it: keep that choice
+        torch.set_float32_matmul_precision(state["matmul"])  # as on the machine where it began

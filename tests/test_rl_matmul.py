@@ -1,5 +1,7 @@
 """The choice of a matmul: exact, or not taken."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -23,17 +25,38 @@ def test_the_choice_is_set_and_exact() -> None:
 
 
 @pytest.mark.parametrize(
-    "usual,other,error,choice",
+    "wide,error,choice",
     [
-        (2.0, 1.0, 3e-7, "medium"),
-        (2.0, 1.0, 3e-3, "highest"),  # it rounds to bfloat16
-        (1.05, 1.0, 3e-7, "highest"),  # no faster, by all that a clock can tell
-        (1.0, 2.0, 3e-7, "highest"),
+        (True, 3e-7, "medium"),
+        (True, 3e-3, "highest"),  # it rounds to bfloat16
+        (False, 3e-7, "highest"),
     ],
 )
 def test_fast_and_exact_or_not_at_all(
-    monkeypatch: pytest.MonkeyPatch, usual: float, other: float, error: float, choice: str
+    monkeypatch: pytest.MonkeyPatch, wide: bool, error: float, choice: str
 ) -> None:
-    tried = {"highest": (usual, 3e-7), "medium": (other, error)}
-    monkeypatch.setattr(rl.matmul, "_try", lambda precision, a, b: tried[precision])
+    monkeypatch.setattr(rl.matmul, "_wide", lambda: wide)
+    monkeypatch.setattr(rl.matmul, "_error", lambda precision: error)
     assert choose_matmul() == choice == torch.get_float32_matmul_precision()
+
+
+CPU = "processor\t: 0\nvendor_id\t: {}\ncpu family\t: {}\nmodel name\t: A\nflags\t\t: {}\n\n"
+
+
+@pytest.mark.parametrize(
+    "vendor,family,flags,wide",
+    [
+        ("AuthenticAMD", "26", "avx2 avx512f avx512vl", True),  # Zen 5
+        ("AuthenticAMD", "25", "avx2 avx512f avx512vl", False),  # Zen 4: half as wide
+        ("AuthenticAMD", "26", "avx2", False),  # a virtual machine that hides them
+        ("GenuineIntel", "26", "avx2 avx512f", False),
+        ("AuthenticAMD", "", "avx512f", False),
+    ],
+)
+def test_which_processors_are_wide(
+    tmp_path: Path, vendor: str, family: str, flags: str, wide: bool
+) -> None:
+    cpuinfo = tmp_path / "cpuinfo"
+    cpuinfo.write_text(CPU.format(vendor, family, flags) * 2)
+    assert rl.matmul._wide(cpuinfo) is wide
+    assert rl.matmul._wide(tmp_path / "absent") is False
