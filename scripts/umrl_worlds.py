@@ -58,7 +58,7 @@ WORLDS = {
         source="umrl-point/pretrain",
         pretrain="skill=diayn env=point env.size=0.5 env.step_size=0.1 steps=60000",
         words="steps=4000000",
-        families={"point_goal": {"unit": 0.5}},
+        families={"point_goal": {"unit": 0.5, "walls": 0.5}},
     ),
     "corner": World(
         source="umrl-corner/pretrain",
