@@ -389,3 +389,43 @@ def test_a_loaded_copy_goes_on_bit_for_bit(name: str) -> None:
 def test_values_out_of_range_are_refused(name: str, params: dict[str, Any]) -> None:
     with pytest.raises(UserError, match=str(next(iter(params.values())))):
         family(name, 1, **params)
+
+
+# Proposals
+
+
+class Silent:
+    """A source whose tasks pay nothing, in the hopper's world."""
+
+    count = 2
+
+    def make_world(self, *, num_envs: int, **settings: Any) -> Any:
+        node = yaml.safe_load((ROOT / "configs" / "env" / "hopper.yaml").read_text("utf-8"))
+        return build("env", {**node, **settings}, num_envs=num_envs, render_mode=None)
+
+    def reward(self, task: Array, *step: Array) -> Array:
+        return np.zeros(len(task))
+
+
+def silent(num_envs: int, **params: Any) -> Any:
+    node = yaml.safe_load((ROOT / "configs" / "tasks" / "skills.yaml").read_text("utf-8"))
+    node |= {"threads": 1, **params}
+    return build("tasks", node, num_envs=num_envs, seed=0, source=Silent())
+
+
+def test_proposals_pay_for_staying_up_and_charge_for_effort() -> None:
+    paid, free = silent(16, alive=2.0, effort=0.5), silent(16)
+    for tasks in (paid, free):
+        tasks.enter(np.zeros((16, 1)))
+        tasks.reset()
+    fell = 0
+    for act in acts(paid, 60):
+        _, rew, terminated, truncated, _ = paid.step(act)
+        assert np.allclose(rew, 2.0 * ~terminated - 0.5 * (act.astype(float) ** 2).sum(1))
+        assert not free.step(act)[1].any()
+        fell += terminated.sum()
+        for tasks in (paid, free):
+            tasks.reset(terminated | truncated)
+    assert fell > 0
+    with pytest.raises(UserError, match="tasks.effort=-1.0: want 0 or more"):
+        silent(1, effort=-1.0)

@@ -22,6 +22,8 @@ class Mixture(Proposed):
         episode_steps: int,
         threads: int,
         floor: float | None,
+        alive: float,
+        effort: float,
         share: float,
         name: str = "mixture",
     ) -> None:
@@ -35,5 +37,7 @@ class Mixture(Proposed):
             episode_steps=episode_steps,
             threads=threads,
             floor=floor,
+            alive=alive,
+            effort=effort,
             name=name,
         )

@@ -28,7 +28,9 @@ class Proposed(Rewarded):
     """K tasks, all of them for training: what is held out is the family one transfers to.
 
     A task is the number of a proposal. The learner sees the world's observations and the reward,
-    never which task it is. The source has been told the `floor` already.
+    never which task it is. The source has been told the `floor` already. Beside what it says,
+    every task pays `alive` for a step survived and takes off `effort` times |act|^2, as hand-made
+    families of bodies do: flailing drowns what tells the tasks of an untrained body apart.
     """
 
     task_names = ("proposal",)
@@ -48,8 +50,13 @@ class Proposed(Rewarded):
         episode_steps: int,
         threads: int,
         floor: float | None,
+        alive: float,
+        effort: float,
         name: str,
     ) -> None:
+        if min(alive, effort) < 0:
+            raise ValueError(f"tasks.alive={alive}, tasks.effort={effort}: want 0 or more")
+        self._alive, self._effort = alive, effort
         world = source.make_world(
             num_envs=num_envs, max_episode_steps=episode_steps, threads=threads
         )
@@ -78,6 +85,7 @@ class Proposed(Rewarded):
         next_obs, _, terminated, truncated, info = self.world.step(act)
         self._obs, self._now = next_obs, info["feat"]
         rew = self.source.reward(self._numbers, before, feat, next_obs, info["feat"], act)
+        rew = rew + self._alive * ~terminated - self._effort * np.square(act).sum(1)
         return next_obs, rew, terminated, truncated, info
 
     def _save(self) -> State:

@@ -22,6 +22,8 @@ class Skills(Proposed):
         episode_steps: int,
         threads: int,
         floor: float | None,
+        alive: float,
+        effort: float,
         name: str = "skills",
     ) -> None:
         super().__init__(
@@ -32,5 +34,7 @@ class Skills(Proposed):
             episode_steps=episode_steps,
             threads=threads,
             floor=floor,
+            alive=alive,
+            effort=effort,
             name=name,
         )
