@@ -13,7 +13,7 @@ from rl.types import State, WorldSpec
 
 
 class TaskWorld:
-    """The batched world `inner` with the reward and endings of `task`, and its memory behind obs.
+    """The batched world `inner` with a `task`: its reward, its endings, what it shows behind obs.
 
     `taken` counts env steps over all N worlds; `solved` [N] says which episodes met success.
     """
@@ -29,7 +29,7 @@ class TaskWorld:
 
     @property
     def world_spec(self) -> WorldSpec:
-        """The inner world's, with the task's memory behind obs."""
+        """The inner world's, with what the task shows behind obs."""
         spec = self.inner.world_spec
         return replace(spec, obs_dim=spec.obs_dim + self.task.width)
 
@@ -69,7 +69,9 @@ class TaskWorld:
         return np.asarray(actions, np.float64).reshape(self.num_envs, -1)
 
     def _shown(self, obs: Array) -> Array:
-        return np.concatenate([obs, self._memory], 1) if self.task.width else obs
+        if not self.task.width:
+            return obs
+        return np.concatenate([obs, self.task.show(self._feat, self._memory)], 1)
 
     def snapshot(self) -> Array:
         """What `draw` needs to know of each world, [N, S]."""

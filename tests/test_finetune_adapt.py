@@ -278,7 +278,7 @@ def test_what_does_not_fit_is_refused_with_the_cure(
         with pytest.raises(UserError, match=said) as e:
             compose("finetune", words)
         assert e.value.code == 2 and "\n" not in str(e.value)
-    with pytest.raises(UserError, match="strategy=adapt on task=waypoints: .* 2 numbers behind"):
+    with pytest.raises(UserError, match="strategy=adapt on task=waypoints: .* 4 numbers behind"):
         _assembled(_config(maml, "task.at=[[1,0],[0,1]]", "waypoints"))
     taken = metatrained(maml, CPU)
     with pytest.raises(UserError, match="obs_dim is 2, and .* was trained with 3"):

@@ -85,7 +85,7 @@ def test_what_does_not_fit_is_refused_with_the_cure(source: Path, tmp_path: Path
     with pytest.raises(UserError, match="agent.actor.theta is not of the pretrained size: leave"):
         assemble(config_of(source, "weights", more="agent.hidden=[8]"), run)
     assemble(config_of(source, "scratch", more="agent.hidden=[8]"), run)
-    with pytest.raises(UserError, match="2 numbers behind obs.*use strategy=scratch, hierarchy"):
+    with pytest.raises(UserError, match="4 numbers behind obs.*use strategy=scratch, hierarchy"):
         assemble(config_of(source, "policy", "waypoints", "task.at=[[1,0],[0,1]]"), run)
     with pytest.raises(UserError, match="only an agent with replay can learn from; use sac"):
         config = config_of(source, "hierarchy")

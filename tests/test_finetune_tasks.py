@@ -129,9 +129,10 @@ def test_waypoints_are_paid_once_and_in_order() -> None:
         ends=True,
     )
     world = TaskWorld(inner, task)
-    obs, _ = world.reset(seed=0)
-    assert obs.shape == (2, 4) and world.world_spec.obs_dim == 4
-    assert (obs[:, 2:] == [1, 0]).all()
+    obs, info = world.reset(seed=0)
+    assert obs.shape == (2, 6) and world.world_spec.obs_dim == 6
+    assert (obs[:, 2:4] == [1, 0]).all()
+    assert np.allclose(obs[:, 4:], [3, 0] - info["feat"][:, :2])
     right, up = [1.0, 0.0], [0.0, 1.0]
     # World 0 goes right, then up; world 1 goes up first, where the second place does not pay yet.
     ways = [([right] * 6 + [up] * 6), ([up] * 6 + [right] * 6)]
@@ -141,7 +142,10 @@ def test_waypoints_are_paid_once_and_in_order() -> None:
         obs, rew, terminated, _, info = world.step(act)
         x, y = info["feat"][0, :2]
         paid += rew > 0.5
-        stages.append(obs[:, 2:].copy())
+        stages.append(obs[:, 2:4].copy())
+        following = np.array([[3.0, 0.0] if s[0] else [3.0, 3.0] for s in stages[-1]])
+        going = stages[-1].any(1, keepdims=True)
+        assert np.allclose(obs[:, 4:], going * (following - info["feat"][:, :2]), atol=1e-6)
         if terminated[0]:
             assert np.hypot(x - 3, y - 3) <= 1.01
             break
@@ -154,9 +158,10 @@ def test_waypoints_are_paid_once_and_in_order() -> None:
     again.load_state_dict(saved)
     assert again.taken == world.taken and again.solved.tolist() == [True, False]
     mask = np.array([True, False])
-    one, _ = world.reset(options={"reset_mask": mask})
+    one, info = world.reset(options={"reset_mask": mask})
     two, _ = again.reset(options={"reset_mask": mask})
-    assert np.array_equal(one, two) and one[:, 2:].tolist() == [[1, 0], [1, 0]]
+    assert np.array_equal(one, two) and one[:, 2:4].tolist() == [[1, 0], [1, 0]]
+    assert np.allclose(one[0, 4:], [3, 0] - info["feat"][0, :2])
 
 
 def test_a_world_without_the_feat_is_refused_with_the_feats_it_has() -> None:

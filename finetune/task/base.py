@@ -15,7 +15,7 @@ Array = NDArray[Any]
 class Task:
     """Base of all tasks. `title` names it; `ends` says that success ends an episode.
 
-    A task may remember something of each episode, `memory` [N, W], which is shown behind obs.
+    A task may remember something of each episode, `memory` [N, M], and show what obs lacks.
     """
 
     width: int = 0
@@ -26,8 +26,12 @@ class Task:
         self.world, self.title, self.ends = world, title, ends
 
     def begin(self, n: int) -> Array:
-        """The memory of n episodes that begin, [n, W]."""
-        return np.zeros((n, self.width), np.float32)
+        """The memory of n episodes that begin, [n, M]."""
+        return np.zeros((n, 0), np.float32)
+
+    def show(self, feat: Array, memory: Array) -> Array:
+        """What is shown behind obs in a state of these feats and this memory, [N, W] float32."""
+        return memory
 
     def judge(
         self, before: Array, feat: Array, act: Array, rew: Array, memory: Array

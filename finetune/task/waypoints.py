@@ -1,8 +1,10 @@
 """A task of places to be visited in order, each paid once: sparse, and it has a memory.
 
 DIAYN's ant navigation (arXiv 1802.06070, section 4.2.2): "+1" for each waypoint reached. Which one
-is next is not in obs, so the task shows it: one number per waypoint, 1 for the next, all 0 at the
-end. Whoever learns at the level of the task sees it; skills, which were trained without, do not.
+is next is not in obs, and where the agent is need not be either (an ant's are its pose and speed).
+So the task shows both: one number per waypoint, 1 for the next, all 0 at the end; and the way to
+the next, in m along each axis. Whoever learns at the level of the task sees them; skills, which
+were trained without, do not.
 """
 
 from __future__ import annotations
@@ -48,20 +50,28 @@ class Waypoints(Task):
         self._radius = radius
         self._plane = [world.feat_names.index(name) for name in world.plane]
         self._reward = Expression(reward, world, "task.reward", ("reached", "to_go"))
-        self.width = len(at)
+        self._count = len(at)
+        self.width = self._count + 2
 
     def begin(self, n: int) -> Array:
-        memory = np.zeros((n, self.width), np.float32)
+        memory = np.zeros((n, self._count), np.float32)
         memory[:, 0] = 1.0
         return memory
+
+    def show(self, feat: Array, memory: Array) -> Array:
+        return np.concatenate([memory, self._way(feat, memory)], 1, dtype=np.float32)
+
+    def _way(self, feat: Array, memory: Array) -> Array:
+        """To the next place [N, 2], m; 0 once all are reached."""
+        going = np.asarray(memory.any(1))
+        following = np.where(going, memory.argmax(1), self._count)
+        return np.where(going[:, None], self._at[following] - feat[:, self._plane], 0.0)
 
     def judge(
         self, before: Array, feat: Array, act: Array, rew: Array, memory: Array
     ) -> tuple[Array, Array, Array]:
         going = memory.any(1)
-        following = np.where(going, memory.argmax(1), self.width)
-        away = feat[:, self._plane] - self._at[following]
-        to_go = np.where(going, np.sqrt(np.square(away).sum(1)), 0.0)
+        to_go = np.sqrt(np.square(self._way(feat, memory)).sum(1))
         reached = going & (to_go <= self._radius)
         paid = self._reward(feat, act, before, rew, reached=reached.astype(float), to_go=to_go)
         after = memory.copy()
