@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from logbook import checkpoint
+from logbook import checkpoint, progress
 from logbook.build import build
 from logbook.checkpoint import Manifest
 from logbook.errors import Exit, UserError
@@ -128,6 +128,8 @@ def proposer(
             "tasks; pretrain with skill=diayn or skill=metra"
         )
     node, env = dict(run.config["skill"]), dict(run.config["env"])
+    if run.skill.log_q is None and floor not in (None, FLOOR):
+        progress.warn(f"tasks.floor={floor}: skill={node['name']} has no posterior to cut; ignored")
     states = _reference(run.make_world, run.agent, run.skill, seed)
     parts: list[tuple[Any, Tensor, list[int]]] = []
     if kind in ("skills", "mixture"):
@@ -267,6 +269,12 @@ def _paying(found: Proposer) -> Proposer:
         raise UserError(
             f"tasks.floor={found.floor}: on the skills' own states no task pays more in one place "
             f"than in another; {want}"
+        )
+    if not pays.all():
+        never = ", ".join(map(str, (~pays).nonzero()[:, 0].tolist()))
+        progress.warn(
+            f"tasks.floor={found.floor}: proposals {never} of {found.count} pay no more in one "
+            "place than in another and are left out"
         )
     found.of = found.of[pays.numpy()]
     found.z, found.centre, found.scale = (x[pays] for x in (found.z, found.centre, found.scale))

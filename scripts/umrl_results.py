@@ -72,6 +72,9 @@ def main() -> None:
             known = ", ".join(methods_of(WORLDS[name]))
             parser.error(f"{name} has no method {min(strange)!r}; it has {known}")
         place = RAW / f"umrl-{name}.json"
+        before = json.loads(place.read_text()) if flags.methods and place.exists() else {}
+        if before and before["seeds"] != flags.seeds:
+            parser.error(f"the other methods of {name} have --seeds {before['seeds']}: give these")
         if not flags.table:
             with ThreadPoolExecutor(flags.side_by_side) as pool:
                 codes = list(pool.map(lambda s, n=name: prepare(n, s), flags.seeds))
@@ -82,8 +85,8 @@ def main() -> None:
                 sys.exit(max(codes))
             RAW.mkdir(parents=True, exist_ok=True)
             found = test(name, flags.seeds, flags.side_by_side, asked(name, flags.methods))
-            if flags.methods and place.exists():
-                found = beside(json.loads(place.read_text()), found)
+            if before:
+                found = beside(before, found)
             place.write_text(json.dumps(found) + "\n")
         found = json.loads(place.read_text())
         sys.stdout.write(table(name, found))

@@ -345,12 +345,15 @@ def test_a_floor_above_chance_pays_only_where_a_skill_is_recognised(skilled: Pat
         family_factory(compose("metatrain", [*words, "tasks.floor=-9.0"]).config)(1, 0)
 
 
-def test_a_task_that_never_pays_is_not_proposed(skilled: Path) -> None:
+def test_a_task_that_never_pays_is_not_proposed(
+    skilled: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     words = ["tasks=skills", f"from={skilled}"]
     source = family_factory(compose("metatrain", words).config)(1, 0).source
     one, z = torch.ones(4), torch.eye(4)
     found = replace(source, z=z, of=np.zeros(4, np.int64), centre=one, scale=one.clone())
     found.scale[1] = 1e-3
     left = _paying(found)
+    assert "proposals 1 of 4 pay no more" in capsys.readouterr().err
     assert torch.equal(left.z, z[[0, 2, 3]]) and left.count == 3
     assert len(left.of) == len(left.centre) == len(left.scale) == 3
