@@ -53,6 +53,9 @@ BODY: dict[str, Any] = {
 }
 """How learners are tested in the world of a body."""
 
+UPRIGHT = "tasks.alive=1 tasks.effort=0.5"
+"""What ant_direction pays beside its speed, paid beside proposals."""
+
 WORLDS = {
     "point": World(
         source="umrl-point/pretrain",
@@ -115,9 +118,14 @@ WORLDS = {
     "ant": World(
         source="metra-ant",
         pretrain="skill=metra env=ant steps=300000",
-        words="steps=2000000 learner.meta_batch=16 tasks.threads=1 tasks.episode_steps=100",
+        words="steps=2000000 learner.inner_lr=0.1 tasks.threads=1 tasks.episode_steps=100",
+        methods={
+            "UML-METRA": f"learner=maml tasks=skills {UPRIGHT}",
+            "UML-Random": f"learner=maml tasks=random_discriminator {UPRIGHT}",
+            "pretrained on the skills": f"learner=pretrained tasks=skills {UPRIGHT}",
+        },
         families={"ant_direction": {"threads": 1, "episode_steps": 100}},
-        **BODY,
+        **BODY | {"rates": (0.03, 0.1, 0.3), "shared": 0.1, "laters": (0.5,)},
     ),
 }
 
