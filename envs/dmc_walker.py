@@ -23,8 +23,8 @@ class DmcWalker(SuiteWorld):
     obs_dim = 24
     frame_skip = 10
     tasks = {"stand": 0.0, "walk": 1.0, "run": 8.0}  # m/s
-    feat_names = ("x", "x_velocity", "x_velocity_1s", "height", "upright")
-    feat_units = ("m", "m/s", "m/s over the past second", "m", "cosine")
+    feat_names = ("x", "x_velocity", "x_velocity_1s", "height", "upright", "spin")
+    feat_units = ("m", "m/s", "m/s over the past second", "m", "cosine", "kg m²/s about y")
     motion = ("x_velocity_1s",)
     plane = ("x", "height")
     trail = 2  # qpos begins with z, x
@@ -35,6 +35,7 @@ class DmcWalker(SuiteWorld):
         self._xmat = self.batch.bind("xmat")
         self._height = self.batch.bind("xpos")[:, torso, 2]
         self._upright = self._xmat[:, torso, 8]
+        self._spin = self.batch.bind("subtree_angmom")[:, torso, 1]  # of the whole body
         self._velocity = self.batch.bind("sensordata")[:, 0]  # of the centre of mass, along x
 
     def _reward(self) -> Array:
@@ -52,4 +53,5 @@ class DmcWalker(SuiteWorld):
 
     def _feat(self) -> Array:
         x, speed, mean = self.qpos[:, 1], self.speed[:, 1], self.pace()[:, 1]
-        return np.stack([x, speed, mean, self._height, self._upright], 1).astype(np.float32)
+        rows = [x, speed, mean, self._height, self._upright, self._spin]
+        return np.stack(rows, 1).astype(np.float32)

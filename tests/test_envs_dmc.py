@@ -13,6 +13,9 @@ import pytest
 
 from envs.dmc import Dmc
 from envs.suite import tolerance
+from finetune.world import TaskWorld
+from logbook.build import build
+from logbook.config import CONFIGS, read_yaml
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -127,6 +130,30 @@ def test_the_hopper_is_paid_as_in_the_suite_when_it_stands(task):
         np.testing.assert_allclose(rew[0], theirs.step(act[0]).reward, rtol=1e-14)
         paid.append(rew[0])
     assert max(paid) > 0.1 and len(set(paid)) > 5
+
+
+def test_the_walkers_flip_is_paid_as_urlb_pays_it():
+    """Angular momentum of the torso's subtree, both soft bounds, on the suite's own physics."""
+    world, theirs = batched("walker", "run", 1), original("walker", "run", seed=0)
+    node = read_yaml(CONFIGS / "task" / "walker_flip.yaml")
+    flip = TaskWorld(world, build("task", node, world=world.world_spec))
+    world.reset(seed=0)
+    world._rngs = [np.random.RandomState(0)]
+    flip.reset(options={"reset_mask": np.ones(1, np.bool_)})
+    theirs.reset()
+    world.action_space.seed(0)
+    spins = []
+    for _ in range(120):
+        act = world.action_space.sample()
+        paid = flip.step(act)[1][0]
+        theirs.step(act[0])
+        physics = theirs.physics
+        spins.append(physics.named.data.subtree_angmom["torso"][1])
+        high = rewards.tolerance(physics.torso_height(), (1.2, np.inf), 0.6)
+        stand = (3 * high + (1 + physics.torso_upright()) / 2) / 4
+        move = rewards.tolerance(spins[-1], (5, np.inf), 5, "linear", 0)
+        assert paid == pytest.approx(stand * (5 * move + 1) / 6, abs=1e-6)
+    assert min(spins) < -1 and max(spins) > 1
 
 
 @pytest.mark.parametrize("task", ["walker-walk", "reacher-easy"])
