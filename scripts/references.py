@@ -45,6 +45,11 @@ TRIAL = {  # what holds of a whole trial, since the expert learns in it
     "harlow": "win_stay",
 }
 WORLDS = {"point": 512, "cheetah": 32, "ant": 32}  # episodes of each
+SUITE = {  # world: episodes, and what its tasks begin with; they pay at most 1 a step
+    "dmc_walker": (32, "walker_"),
+    "dmc_quadruped": (16, "quadruped_"),
+    "dmc_jaco": (32, "reach"),
+}
 
 
 class RandomPlayer:
@@ -55,6 +60,9 @@ class RandomPlayer:
 
     def begin(self, n: int) -> None:
         """Nothing to remember."""
+
+    def hear(self, rew: torch.Tensor, done: torch.Tensor) -> None:
+        """Nothing to learn."""
 
     def act(self, obs: torch.Tensor) -> torch.Tensor:
         """Acts [N, A]."""
@@ -69,6 +77,9 @@ class StraightPlayer:
 
     def begin(self, n: int) -> None:
         """Nothing to remember."""
+
+    def hear(self, rew: torch.Tensor, done: torch.Tensor) -> None:
+        """Nothing to learn."""
 
     def act(self, obs: torch.Tensor) -> torch.Tensor:
         """Acts [N, A]."""
@@ -139,7 +150,8 @@ def _plain(where: Mapping[str, Any]) -> list[tuple[str, Any]]:
 
 def downstream(world: str, path: Path) -> None:
     env, node = read_yaml(CONFIGS / "env" / f"{world}.yaml"), read_yaml(path)
-    inner = build("env", env, num_envs=WORLDS[world])
+    episodes = SUITE[world][0] if world in SUITE else WORLDS[world]
+    inner = build("env", env, num_envs=episodes)
     try:
         task = build("task", node, world=inner.world_spec)
         if path.stem == "waypoints" and world not in ("point", "ant"):
@@ -155,14 +167,19 @@ def downstream(world: str, path: Path) -> None:
         if player is not None:
             high = evaluate(TaskWorld(inner, task), player, SEED).mean
             why = "the expert goes straight to the place, as fast as each axis allows: the optimum"
+    elif world in SUITE:
+        high = float(inner.world_spec.max_episode_steps)
+        why = "the expert has 1 a step, the most that can be paid; dm_control scales so"
     elif path.stem in ("go_5", "waypoints"):
         high = float(len(node["at"])) if "at" in node else 1.0
         why = "the expert has all that is paid, a closed form"
     how = (
-        f"Return of an episode of task={path.stem} on env={world}, {WORLDS[world]} episodes.\n"
+        f"Return of an episode of task={path.stem} on env={world}, {episodes} episodes.\n"
         f"Made by scripts/references.py: random acts are uniform; {why}."
     )
-    keys = {f"env.{k}": v for k, v in env.items() if k not in ("name", "threads")}
+    # the suite's own task is not the one that pays
+    apart = ("name", "threads", "task") if world in SUITE else ("name", "threads")
+    keys = {f"env.{k}": v for k, v in env.items() if k not in apart}
     keys |= {
         f"task.{k}": "null" if v is None else repr(v)
         for k, v in node.items()
@@ -190,6 +207,10 @@ def main() -> None:
     for world in WORLDS:
         for path in sorted((CONFIGS / "task").glob("*.yaml")):
             if asked(f"{world} {path.stem}") and not path.stem.startswith(skipped):
+                downstream(world, path)
+    for world, (_, prefix) in SUITE.items():
+        for path in sorted((CONFIGS / "task").glob(f"{prefix}*.yaml")):
+            if asked(f"{world} {path.stem}"):
                 downstream(world, path)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from pathlib import Path
 from typing import Any
@@ -206,6 +207,22 @@ def test_keys_of_a_summary():
         "a.b.-1.c": 2.5,
         "f": 3.0,
     }
+
+
+def test_a_shipped_reference_is_what_its_script_makes(tmp_path, monkeypatch):
+    spec = importlib.util.spec_from_file_location(
+        "references", CONFIGS.parent / "scripts" / "references.py"
+    )
+    assert spec is not None and spec.loader is not None
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    monkeypatch.setattr(script, "OUT", tmp_path)
+    script.downstream("point", CONFIGS / "task" / "waypoints.yaml")
+    made, shipped = (
+        tmp_path / "point_waypoints.yaml",
+        CONFIGS / "reference" / "point_waypoints.yaml",
+    )
+    assert made.read_text() == shipped.read_text()
 
 
 def test_references_are_sound():
