@@ -14,8 +14,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,11 +21,10 @@ from typing import Any
 
 import numpy as np
 
-from logbook.stats import interval
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+from result_runs import RAW, RUNS, SEEDS, run  # noqa: E402
 
-ROOT = Path(__file__).resolve().parent.parent
-RAW = ROOT / "docs" / "results"
-SEEDS = (0, 1, 2)
+from logbook.stats import interval  # noqa: E402
 
 # Row: the pretrain row that it goes on from, what is typed, strategies, env steps to report at.
 ROWS: dict[str, tuple[str, str, list[str], list[int]]] = {
@@ -75,7 +72,7 @@ def main() -> None:
         for seed in () if flags.table else flags.seeds:
             for strategy in ROWS[row][2]:
                 if flags.strategies is None or strategy in flags.strategies:
-                    codes.append(run(row, strategy, seed))
+                    codes.append(start(row, strategy, seed))
                     keep(row)
         if (RAW / f"finetune-{row}.json").exists():
             show(row, json.loads((RAW / f"finetune-{row}.json").read_text()))
@@ -83,19 +80,12 @@ def main() -> None:
         sys.exit(max(codes))
 
 
-def run(row: str, strategy: str, seed: int) -> int:
-    """One run, as a user would start it; returns its exit code."""
+def start(row: str, strategy: str, seed: int) -> int:
+    """One run; returns its exit code."""
     source, words, _, _ = ROWS[row]
-    folder = ROOT / "runs" / "results" / f"finetune-{row}" / strategy / str(seed)
-    folder.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "finetune", f"from=runs/results/{source}/{seed}"]
-    command += [*words.split(), f"strategy={strategy}", f"seed={seed}", "env.threads=1"]
-    command += [f"hydra.run.dir={folder.relative_to(ROOT)}"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    with (folder / "log").open("a") as log:
-        done = subprocess.run(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
-    print(f"{row} {strategy} seed {seed}: exit {done.returncode}", flush=True)
-    return done.returncode
+    said = [f"from=runs/results/{source}/{seed}", *words.split(), f"strategy={strategy}"]
+    folder = RUNS / f"finetune-{row}" / strategy / str(seed)
+    return run("finetune", [*said, f"seed={seed}", "env.threads=1"], folder)
 
 
 def keep(row: str) -> None:
@@ -104,10 +94,12 @@ def keep(row: str) -> None:
     raw: dict[str, Any] = {"command": f"finetune from={source} {words}", "threads": 1}
     found: dict[str, list[dict[str, Any]]] = {}
     for strategy in strategies:
-        for folder in sorted((ROOT / "runs/results" / f"finetune-{row}" / strategy).glob("*")):
+        for folder in sorted((RUNS / f"finetune-{row}" / strategy).glob("*")):
             if (folder / "summary.json").exists():
                 summary = json.loads((folder / "summary.json").read_text())
                 numbers = {"seed": summary["seed"], "wall_s": summary["wall_s"]}
+                if (folder / "commit").exists():
+                    numbers["commit"] = (folder / "commit").read_text()
                 found.setdefault(strategy, []).append({**numbers, **summary["finetune"]})
     raw["at"] = {
         strategy: {str(step): told(runs, step) for step in at} for strategy, runs in found.items()

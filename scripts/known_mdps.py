@@ -28,7 +28,7 @@ import yaml
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
 
-from results import commit  # noqa: E402
+from result_runs import commit  # noqa: E402
 
 from logbook.build import build  # noqa: E402
 from meta.known import known  # noqa: E402

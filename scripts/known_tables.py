@@ -26,7 +26,7 @@ import torch
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
 
-from results import commit  # noqa: E402
+from result_runs import commit  # noqa: E402
 
 from envs.tasks.bandit import Bandit  # noqa: E402
 from meta.exact_bandits import bayes_optimal_value  # noqa: E402

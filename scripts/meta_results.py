@@ -14,8 +14,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -23,7 +21,7 @@ from statistics import median
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from meta_rows import ROWS, Numbers  # noqa: E402
-from results import RAW, ROOT, SEEDS, commit  # noqa: E402
+from result_runs import RAW, ROOT, RUNS, SEEDS, run  # noqa: E402
 
 sys.path.insert(0, str(ROOT))
 from logbook.curve_picture import Panel, draw  # noqa: E402
@@ -49,7 +47,7 @@ def main() -> None:
     if not flags.table:
         jobs = [(row, seed) for row in rows for seed in flags.seeds]
         with ThreadPoolExecutor(flags.side_by_side) as pool:
-            codes = list(pool.map(lambda job: run(*job), jobs))
+            codes = list(pool.map(lambda job: start(*job), jobs))
         for row in rows:
             keep(row, flags.seeds)
         if any(codes):
@@ -58,19 +56,10 @@ def main() -> None:
     draw_curves(RAW / "meta_curves.png")
 
 
-def run(row: str, seed: int) -> int:
-    """One run of one row, as a user would start it; returns its exit code."""
-    folder = ROOT / "runs" / "results" / row / str(seed)
-    folder.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "meta", *ROWS[row].command.split(), f"seed={seed}"]
-    command += [f"hydra.run.dir={folder}"]
-    if not (folder / "commit").exists():
-        (folder / "commit").write_text(commit())
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    with (folder / "log").open("a") as log:
-        code = subprocess.run(command, env=environment, stdout=log, stderr=log).returncode
-    print(f"{row} seed {seed}: exit {code}", flush=True)
-    return code
+def start(row: str, seed: int) -> int:
+    """One run of one row; returns its exit code."""
+    words = [*ROWS[row].command.split(), f"seed={seed}"]
+    return run("meta", words, RUNS / row / str(seed))
 
 
 def keep(row: str, seeds: list[int]) -> None:
@@ -80,7 +69,7 @@ def keep(row: str, seeds: list[int]) -> None:
     if place.exists():
         kept = {str(r["seed"]): r for r in json.loads(place.read_text())["seeds"]}
     for seed in seeds:
-        folder = ROOT / "runs" / "results" / row / str(seed)
+        folder = RUNS / row / str(seed)
         if (folder / "summary.json").exists():
             numbers = json.loads((folder / "summary.json").read_text())
             numbers["commit"] = (folder / "commit").read_text()

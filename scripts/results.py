@@ -13,17 +13,15 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
-RAW = ROOT / "docs" / "results"
-SEEDS = (0, 1, 2)
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+from result_runs import RAW, ROOT, RUNS, SEEDS, run  # noqa: E402
+
 BEGIN, END = "<!-- table: begin -->", "<!-- table: end -->"
 
 ROWS: dict[str, str] = {
@@ -57,7 +55,7 @@ def main() -> None:
     if not flags.table:
         jobs = [(row, seed) for row in rows for seed in flags.seeds]
         with ThreadPoolExecutor(flags.side_by_side) as pool:
-            codes = list(pool.map(lambda job: run(*job), jobs))
+            codes = list(pool.map(lambda job: start(*job), jobs))
         for row in rows:
             keep(row, flags.seeds)
         if any(codes):
@@ -65,28 +63,10 @@ def main() -> None:
     write_table()
 
 
-def run(row: str, seed: int) -> int:
-    """One run of one row, as a user would start it; returns its exit code."""
-    folder = ROOT / "runs" / "results" / row / str(seed)
-    folder.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "pretrain", *ROWS[row].split(), f"seed={seed}"]
-    command += ["env.threads=1", f"hydra.run.dir={folder}"]
-    if not (folder / "commit").exists():
-        (folder / "commit").write_text(commit())
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    with (folder / "log").open("a") as log:
-        code = subprocess.run(command, env=environment, stdout=log, stderr=log).returncode
-    print(f"{row} seed {seed}: exit {code}", flush=True)
-    return code
-
-
-def commit() -> str:
-    """The commit of the code, with a mark if the tree differs from it."""
-    git = ["git", "-C", str(ROOT)]
-    head = subprocess.run([*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True)
-    code = ["--", "*.py", "*.yaml"]
-    dirty = subprocess.run([*git, "status", "--porcelain", *code], capture_output=True, text=True)
-    return head.stdout.strip() + ("+" if dirty.stdout.strip() else "")
+def start(row: str, seed: int) -> int:
+    """One run of one row; returns its exit code."""
+    words = [*ROWS[row].split(), f"seed={seed}", "env.threads=1"]
+    return run("pretrain", words, RUNS / row / str(seed))
 
 
 def keep(row: str, seeds: list[int]) -> None:
@@ -96,7 +76,7 @@ def keep(row: str, seeds: list[int]) -> None:
     if place.exists():
         kept = {str(r["seed"]): r for r in json.loads(place.read_text())["seeds"]}
     for seed in seeds:
-        folder = ROOT / "runs" / "results" / row / str(seed)
+        folder = RUNS / row / str(seed)
         if (folder / "summary.json").exists():
             numbers = json.loads((folder / "summary.json").read_text())
             numbers["commit"] = (folder / "commit").read_text()

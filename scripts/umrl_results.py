@@ -22,8 +22,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import subprocess
 import sys
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing import get_context
@@ -35,7 +33,7 @@ import torch
 import yaml
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from results import RAW, ROOT, SEEDS, commit  # noqa: E402
+from result_runs import RAW, RUNS, SEEDS, run  # noqa: E402
 from umrl_worlds import UNTRAINED, WORLDS, methods_of  # noqa: E402
 
 from logbook.build import build  # noqa: E402
@@ -96,7 +94,7 @@ def main() -> None:
 def folder_of(world: str, method: str, seed: int) -> Path:
     """Where a learner's run is."""
     short = "".join(c for c in method.replace(" ", "_") if c not in "(),")
-    return ROOT / "runs" / "results" / f"umrl-{world}" / short / str(seed)
+    return RUNS / f"umrl-{world}" / short / str(seed)
 
 
 def prepare(name: str, seed: int) -> int:
@@ -104,8 +102,8 @@ def prepare(name: str, seed: int) -> int:
     world = WORLDS[name]
     if not world.source:
         return 0
-    folder = ROOT / "runs" / "results" / world.source / str(seed)
-    return run("pretrain", [*world.pretrain.split(), "env.threads=1", f"seed={seed}"], folder)
+    folder = RUNS / world.source / str(seed)
+    return once("pretrain", [*world.pretrain.split(), "env.threads=1", f"seed={seed}"], folder)
 
 
 def train(name: str, method: str, seed: int) -> int:
@@ -116,21 +114,12 @@ def train(name: str, method: str, seed: int) -> int:
         source = world.others[method][1] if method in world.others else f"{world.source}/{{seed}}"
         words.append(f"from=runs/results/{source.format(seed=seed)}")
     words += [*world.words.split(), "evaluate.tasks=4", "evaluate.baselines=false"]
-    return run("meta", [*words, f"seed={seed}"], folder_of(name, method, seed))
+    return once("meta", [*words, f"seed={seed}"], folder_of(name, method, seed))
 
 
-def run(module: str, words: list[str], folder: Path) -> int:
-    """One command, as a user would type it; returns its exit code."""
-    if (folder / "summary.json").exists():
-        return 0
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "commit").write_text(commit())
-    command = [sys.executable, "-m", module, *words, f"hydra.run.dir={folder.relative_to(ROOT)}"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    with (folder / "log").open("a") as log:
-        code = subprocess.run(command, cwd=ROOT, env=environment, stdout=log, stderr=log).returncode
-    print(f"{folder.relative_to(ROOT)}: exit {code}", flush=True)
-    return code
+def once(module: str, words: list[str], folder: Path) -> int:
+    """A command whose run is left as it is once it is finished."""
+    return 0 if (folder / "summary.json").exists() else run(module, words, folder)
 
 
 def asked(name: str, methods: list[str] | None) -> list[str]:
