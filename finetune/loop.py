@@ -6,7 +6,6 @@ worlds of their own, from which nobody learns, and are not counted.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
 import numpy as np
@@ -15,7 +14,7 @@ import torch
 from finetune.base import Learner
 from finetune.evaluate import Score
 from logbook.errors import Exit, UserError
-from rl.train import Diverged, Means
+from rl.train import Means
 from rl.types import State
 
 
@@ -72,9 +71,6 @@ class Finetuning:
             row["rollout/ep_len_mean"] = float(np.mean(lengths))
         row["train/n_updates"] = float(self.learner.updates)
         row["time/total_timesteps"] = float(self.step)
-        bad = [key for key, value in row.items() if not math.isfinite(value)]
-        if bad:
-            raise Diverged(f"{', '.join(bad)} is not a finite number at step {self.step:,}")
         return row
 
     def reseed(self, seed: int) -> None:

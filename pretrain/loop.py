@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 
 from rl.collect import Collector
-from rl.train import Diverged, Means
+from rl.train import Means
 from rl.types import Agent, Batch, State
 from skills.base import Skill
 
@@ -48,9 +47,6 @@ class Training:
             row["rollout/ep_len_mean"] = float(np.mean(lengths))
         row["train/n_updates"] = float(self.updates)
         row["time/total_timesteps"] = float(self.step)
-        bad = [key for key, value in row.items() if not math.isfinite(value)]
-        if bad:
-            raise Diverged(f"{', '.join(bad)} is not a finite number at step {self.step:,}")
         return row
 
     def reseed(self, seed: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
@@ -104,7 +105,7 @@ class Trainable(Protocol):
         ...
 
     def row(self) -> dict[str, float]:
-        """The metrics since the last row; raises `Diverged` if one is no finite number."""
+        """The metrics since the last row."""
         ...
 
     def reseed(self, seed: int) -> None: ...
@@ -134,9 +135,17 @@ def train(
     def crossed(before: int, every: int) -> bool:
         return training.step // every > before // every
 
-    def save() -> None:  # never what has diverged: it would push out the last good checkpoint
-        if bad := training.means.lost():
+    def refuse(bad: list[str]) -> None:
+        if bad:
             raise Diverged(f"{', '.join(bad)} is not a finite number at step {training.step:,}")
+
+    def log() -> None:
+        row = training.row()
+        refuse([key for key, value in row.items() if not math.isfinite(value)])
+        recorder.log(training.step, row)
+
+    def save() -> None:  # never what has diverged: it would push out the last good checkpoint
+        refuse(training.means.lost())
         recorder.save(training.step, training.state_dict())
 
     while training.step < steps:
@@ -144,7 +153,7 @@ def train(
         training.advance()
         recorder.tick(training.step)
         if crossed(before, log_every):
-            recorder.log(training.step, training.row())
+            log()
         if crossed(before, checkpoint_every) and training.step < steps:
             save()
         if early_look is not None and before < early_look_at <= training.step:
@@ -153,7 +162,7 @@ def train(
             save()
             return False
     if training.means:  # what came after the last row; not twice, if resumed from here
-        recorder.log(training.step, training.row())
+        log()
     save()
     return True
 

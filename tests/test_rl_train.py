@@ -75,16 +75,18 @@ class Diverging:
 
 
 class Book:
-    """Remembers what was saved, and asks to stop after `stop` steps."""
+    """Remembers what was saved and written, and asks to stop after `stop` steps."""
 
     def __init__(self, stop: int) -> None:
         self.saved: list[int] = []
+        self.rows: list[int] = []
         self._stop, self._now = stop, 0
 
     def tick(self, step: int) -> None:
         self._now = step
 
-    def log(self, step: int, row: object) -> None: ...
+    def log(self, step: int, row: object) -> None:
+        self.rows.append(step)
 
     def save(self, step: int, state: object) -> None:
         self.saved.append(step)
@@ -99,3 +101,10 @@ def test_what_has_diverged_is_not_saved(every: int, stop: int) -> None:
     with pytest.raises(Diverged, match="train/loss is not a finite number at step"):
         train(Diverging(), book, steps=20, log_every=50, checkpoint_every=every)
     assert book.saved == ([2] if every == 2 else [])
+
+
+def test_a_row_that_is_no_number_is_not_written() -> None:
+    book = Book(99)
+    with pytest.raises(Diverged, match="train/loss is not a finite number at step 4"):
+        train(Diverging(), book, steps=20, log_every=1, checkpoint_every=99)
+    assert book.rows == [1, 2, 3] and book.saved == []
