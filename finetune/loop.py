@@ -14,6 +14,7 @@ import torch
 from finetune.base import Learner
 from finetune.evaluate import Score
 from logbook.errors import Exit, UserError
+from rl.matmul import keep_matmul
 from rl.train import Means
 from rl.types import State
 
@@ -98,4 +99,4 @@ class Finetuning:
         self.means.load_state_dict(state["means"])
         self.curve = [[int(row[0]), *map(float, row[1:])] for row in state["curve"]]
         self.learner.world.taken = int(state["taken"])
-        torch.set_float32_matmul_precision(state["matmul"])
+        keep_matmul(state["matmul"])

@@ -21,6 +21,7 @@ from logbook.errors import UserError
 from logbook.heritage import other_versions, record_for, skills_behind, world_factory
 from logbook.run import Run
 from logbook.seeds import seed_for
+from logbook.versions import AGAIN, fitting
 from rl.matmul import choose_matmul
 from rl.train import drive
 
@@ -63,7 +64,8 @@ def learn(config: dict[str, Any], run_dir: Path, overrides: tuple[str, ...] = ()
         if start is None:
             run.save(0, training.state_dict())
         else:
-            training.load_state_dict(start[1])
+            with fitting(str(run_dir), AGAIN):
+                training.load_state_dict(start[1])
         drive(
             training,
             run,

@@ -88,15 +88,9 @@ def pretrained(folder: Path, device: torch.device) -> Pretrained:
     context["z_dim"] = skill.z_dim
     agent = build("agent", config["agent"], seed=seed_for(seed, "agent"), **context)
     state = checkpoint.load(found)
-    try:
+    with versions.fitting(f"from={folder}", "pretrain it again"):
         skill.load_state_dict(state["skill"])
         agent.load_state_dict(state["agent"])
-    except (KeyError, RuntimeError) as e:
-        raise UserError(
-            f"from={folder}: its checkpoint was written by another version of this package "
-            f"({type(e).__name__}); pretrain it again",
-            Exit.CHECKPOINT,
-        ) from None
     return Pretrained(folder, config, int(state["step"]), spec, make, agent, skill)
 
 

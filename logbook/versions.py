@@ -5,11 +5,15 @@ from __future__ import annotations
 import hashlib
 import platform
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 
 from logbook.build import GROUPS, ROOT
+from logbook.errors import Exit, UserError
 
+AGAIN = "begin it again in another folder"
 _PACKAGES = ("torch", "numpy", "mujoco", "gymnasium", "dm-control", "safetensors", "autotelic")
 
 
@@ -46,6 +50,17 @@ def code() -> str:
 def changes(before: dict[str, str], now: dict[str, str]) -> list[str]:
     """Lines such as `mujoco 3.16 -> 3.17`, one for each key of both that differs."""
     return [f"{k} {before[k]} -> {v}" for k, v in now.items() if k in before and before[k] != v]
+
+
+@contextmanager
+def fitting(place: str, cure: str) -> Iterator[None]:
+    """State that another version of this package wrote and that does not fit is a UserError."""
+    try:
+        yield
+    except (KeyError, RuntimeError, ValueError) as e:
+        why = f"{type(e).__name__}: {' '.join(str(e).split())[:120]}"
+        told = f"{place}: its checkpoint was written by another version of this package ({why})"
+        raise UserError(f"{told}; {cure}", Exit.CHECKPOINT) from None
 
 
 def _processor() -> str:

@@ -222,7 +222,16 @@ def about(
         "proposed by": "its skills" if numbers["kind"] == "skills" else numbers["kind"],
         "from": config.get("from"),
         "seed": config["seed"],
+        **_beside(config.get("tasks") or {}),
     }
+
+
+def _beside(node: Mapping[str, Any]) -> dict[str, str]:
+    """What the learner was paid beside the proposals, which the page does not draw."""
+    alive, effort = node.get("alive", 0.0), node.get("effort", 0.0)
+    if not alive and not effort:
+        return {}
+    return {"paid beside": f"{alive:g} for a step survived, less {effort:g} |act|²"}
 
 
 def tell(folder: Path, numbers: Mapping[str, Any]) -> None:

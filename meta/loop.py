@@ -10,6 +10,7 @@ import torch
 from envs.base import pack_rng, unpack_rng
 from envs.tasks.base import Tasks
 from meta.trial import MetaLearner, live, returns_by_episode, side_by_side
+from rl.matmul import keep_matmul
 from rl.train import Means
 from rl.types import Batch, State
 
@@ -86,4 +87,4 @@ class MetaTraining:
         self.rng = unpack_rng(np.array(state["rng"]).view(np.uint64))
         self.means.load_state_dict(state["means"])
         self.step, self.updates = int(state["step"]), int(state["updates"])
-        torch.set_float32_matmul_precision(state["matmul"])  # as on the machine where it began
+        keep_matmul(state["matmul"])

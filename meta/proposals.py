@@ -271,10 +271,9 @@ def _paying(found: Proposer) -> Proposer:
             f"than in another; {want}"
         )
     if not pays.all():
-        never = ", ".join(map(str, (~pays).nonzero()[:, 0].tolist()))
         progress.warn(
-            f"tasks.floor={found.floor}: proposals {never} of {found.count} pay no more in one "
-            "place than in another and are left out"
+            f"tasks.floor={found.floor}: left out of {found.count} proposals: "
+            f"{int((~pays).sum())} that pay no more in one place than in another"
         )
     found.of = found.of[pays.numpy()]
     found.z, found.centre, found.scale = (x[pays] for x in (found.z, found.centre, found.scale))

@@ -17,6 +17,7 @@ from logbook.errors import Exit, UserError
 from logbook.heritage import runs_of
 from logbook.run import Run
 from logbook.seeds import seed_for
+from logbook.versions import AGAIN, fitting
 from meta.evaluate import Array, FamilyFactory, Scores, baselines, held_out, score
 from meta.loop import MetaTraining
 from meta.proposals import Proposer, proposer
@@ -110,7 +111,8 @@ def metatrain_stage(config: dict[str, Any], run_dir: Path, overrides: tuple[str,
             return
         start = run.restore()
         if start is not None:
-            training.load_state_dict(start[1])
+            with fitting(str(run_dir), AGAIN):
+                training.load_state_dict(start[1])
         else:
             run.save(0, training.state_dict())
         drive(
@@ -207,5 +209,6 @@ def restore(folder: Path, config: dict[str, Any]) -> tuple[MetaLearner, int]:
     family = family_factory(config)(1, 0)
     learner = learner_of(config, family)
     state = checkpoint.load(found)
-    learner.load_state_dict(state["learner"])
+    with fitting(str(folder), "train it again"):
+        learner.load_state_dict(state["learner"])
     return learner, int(state["step"])

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from rl.collect import Collector
+from rl.matmul import keep_matmul
 from rl.train import Means
 from rl.types import Agent, Batch, State
 from skills.base import Skill
@@ -71,4 +72,4 @@ class Training:
         self.collector.load_state_dict(state["collector"])
         self.means.load_state_dict(state["means"])
         self.step, self.updates = int(state["step"]), int(state["updates"])
-        torch.set_float32_matmul_precision(state["matmul"])  # as on the machine where it began
+        keep_matmul(state["matmul"])

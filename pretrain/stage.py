@@ -13,6 +13,7 @@ from logbook.errors import Exit, UserError
 from logbook.heritage import WorldFactory, world_factory
 from logbook.run import Run
 from logbook.seeds import seed_for
+from logbook.versions import AGAIN, fitting
 from pretrain.atlas import make_atlas
 from pretrain.evaluate import Numbers, evaluate
 from pretrain.loop import Training
@@ -67,7 +68,8 @@ def pretrain_stage(config: dict[str, Any], run_dir: Path, overrides: tuple[str, 
             return
         start = run.restore()
         if start is not None:
-            training.load_state_dict(start[1])
+            with fitting(str(run_dir), AGAIN):
+                training.load_state_dict(start[1])
         else:
             run.save(0, training.state_dict())
         drive(
@@ -160,7 +162,8 @@ def restore(folder: Path, config: dict[str, Any]) -> Training:
         raise UserError(f"{folder} has no checkpoint to look at{why}", Exit.CHECKPOINT)
     training = assemble({**config, "num_envs": 1})
     state = checkpoint.load(found)
-    training.agent.load_state_dict(state["agent"])
-    training.skill.load_state_dict(state["skill"])
+    with fitting(str(folder), "pretrain it again"):
+        training.agent.load_state_dict(state["agent"])
+        training.skill.load_state_dict(state["skill"])
     training.step = int(state["step"])
     return training

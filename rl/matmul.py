@@ -2,9 +2,10 @@
 
 PyTorch's "medium" precision allows bfloat16 but on some processors only means another library,
 at the accuracy of float32. On AMD's Zen 5 that library uses the 512-bit units which the usual one
-leaves idle, and is twice as fast (256 by 256: 183-191 GFLOP/s for 92-97); on Zen 4, whose units are
-half as wide, it gains 7 % there and loses half on small products. The processor decides, not a
-clock: runs of one seed must be the same at every start, however busy the machine is.
+leaves idle, and is about twice as fast (256 by 256, a server: 183-191 GFLOP/s for 92-97); on Zen 4,
+whose units are half as wide, it gains 7 % there and loses more than half on 64 by 64. (Zen 5's
+mobile parts have narrow units too and are not told apart: they are exact, and may be slower.) The
+processor decides, not a clock: runs of one seed must be the same at every start, busy or not.
 """
 
 from __future__ import annotations
@@ -26,6 +27,12 @@ def choose_matmul() -> str:
     best = "medium" if _wide() and _error("medium") < EXACT else "highest"
     torch.set_float32_matmul_precision(best)
     return best
+
+
+def keep_matmul(saved: str) -> None:
+    """Go on with the choice of a checkpoint; with "highest" where that would not be exact here."""
+    exact = saved == "highest" or (not torch.cuda.is_initialized() and _error(saved) < EXACT)
+    torch.set_float32_matmul_precision(saved if exact else "highest")
 
 
 def _wide(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:

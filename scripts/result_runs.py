@@ -21,7 +21,7 @@ def run(module: str, words: Sequence[str], folder: Path) -> int:
     code it began with.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    if not (folder / "commit").exists():
+    if not (folder / "config.yaml").exists():
         (folder / "commit").write_text(commit())
     command = [sys.executable, "-m", module, *words, f"hydra.run.dir={folder.relative_to(ROOT)}"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}

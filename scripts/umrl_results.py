@@ -34,7 +34,7 @@ import yaml
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from result_runs import RAW, RUNS, SEEDS, run  # noqa: E402
-from umrl_worlds import UNTRAINED, WORLDS, methods_of  # noqa: E402
+from umrl_worlds import UNTRAINED, WORLDS, World, methods_of  # noqa: E402
 
 from logbook.build import build  # noqa: E402
 from logbook.comparison_picture import COLOURS  # noqa: E402
@@ -70,9 +70,18 @@ def main() -> None:
             known = ", ".join(methods_of(WORLDS[name]))
             parser.error(f"{name} has no method {min(strange)!r}; it has {known}")
         place = RAW / f"umrl-{name}.json"
-        before = json.loads(place.read_text()) if flags.methods and place.exists() else {}
-        if before and before["seeds"] != flags.seeds:
-            parser.error(f"the other methods of {name} have --seeds {before['seeds']}: give these")
+        before: Numbers = {}
+        if flags.methods and place.exists() and not flags.table:
+            before = json.loads(place.read_text())
+            if before["seeds"] != flags.seeds:
+                seeds = " ".join(map(str, before["seeds"]))
+                parser.error(f"the other methods of {name} have --seeds {seeds}: give these")
+            for what, now in protocol(WORLDS[name], flags.methods).items():
+                was = before.get(what)
+                if what == "commands":
+                    was = {m: was.get(m) for m in now}
+                if was != now:
+                    parser.error(f"{name} had other {what} when the other methods were run")
         if not flags.table:
             with ThreadPoolExecutor(flags.side_by_side) as pool:
                 codes = list(pool.map(lambda s, n=name: prepare(n, s), flags.seeds))
@@ -115,6 +124,12 @@ def train(name: str, method: str, seed: int) -> int:
         words.append(f"from=runs/results/{source.format(seed=seed)}")
     words += [*world.words.split(), "evaluate.tasks=4", "evaluate.baselines=false"]
     return once("meta", [*words, f"seed={seed}"], folder_of(name, method, seed))
+
+
+def protocol(world: World, but: list[str]) -> Numbers:
+    """What the methods beside those of `but` must have been run with, as JSON has it."""
+    kept = {m: f"metatrain {w} {world.words}" for m, w in methods_of(world).items() if m not in but}
+    return {"commands": kept, "rates": list(world.rates), "laters": list(world.laters)}
 
 
 def once(module: str, words: list[str], folder: Path) -> int:

@@ -54,7 +54,7 @@ BODY: dict[str, Any] = {
 """How learners are tested in the world of a body."""
 
 UPRIGHT = "tasks.alive=1 tasks.effort=0.5"
-"""What ant_direction pays beside its speed, paid beside proposals."""
+"""Paid beside proposals: what ant_direction pays beside speed, but for the contacts' cost."""
 
 WORLDS = {
     "point": World(

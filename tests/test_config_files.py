@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from logbook.compose import compose
-from logbook.config import check, load_config, read_yaml
+from logbook.config import CONFIGS, check, load_config, read_yaml
 from logbook.errors import Exit, UserError
 from logbook.identity import to_yaml
 
@@ -43,6 +43,32 @@ def test_a_config_from_before_a_key_says_what_was_done_then(tmp_path):
     assert found == {**before, "gain": 1.0, "normalize_steps": 0}
     path.write_bytes(to_yaml(now))
     assert load_config(path, "metatrain") == now, "what a config says stays"
+
+
+def older():
+    for group, by_name in read_yaml(CONFIGS / "older.yaml").items():
+        yield from ((group, name, filled) for name, filled in by_name.items())
+
+
+@pytest.mark.parametrize(("group", "name", "filled"), list(older()))
+def test_every_key_that_came_later_is_filled_in(tmp_path, group, name, filled):
+    words = ["learner=maml", "tasks=point_goal", f"{group}={name}"]
+    now = compose("metatrain", words).config
+    assert filled.keys() <= now[group].keys(), "a key that no config has any more"
+    before = {k: v for k, v in now[group].items() if k not in filled}
+    path = tmp_path / "config.yaml"
+    path.write_bytes(to_yaml({**now, group: before}))
+    assert load_config(path, "metatrain")[group] == before | filled
+
+
+def test_no_task_of_a_saved_config_lacks_what_proposals_may_pay(tmp_path):
+    """What was done before there was a choice: nothing beside the proposals."""
+    for name in ("skills", "random_discriminator", "mixture"):
+        now = compose("metatrain", ["learner=maml", f"tasks={name}"]).config
+        before = {k: v for k, v in now["tasks"].items() if k not in ("alive", "effort")}
+        path = tmp_path / "config.yaml"
+        path.write_bytes(to_yaml({**now, "tasks": before}))
+        assert load_config(path, "metatrain")["tasks"] == {**before, "alive": 0.0, "effort": 0.0}
 
 
 @pytest.mark.parametrize(

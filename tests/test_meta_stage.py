@@ -354,6 +354,6 @@ def test_a_task_that_never_pays_is_not_proposed(
     found = replace(source, z=z, of=np.zeros(4, np.int64), centre=one, scale=one.clone())
     found.scale[1] = 1e-3
     left = _paying(found)
-    assert "proposals 1 of 4 pay no more" in capsys.readouterr().err
+    assert "left out of 4 proposals: 1 that" in capsys.readouterr().err
     assert torch.equal(left.z, z[[0, 2, 3]]) and left.count == 3
     assert len(left.of) == len(left.centre) == len(left.scale) == 3

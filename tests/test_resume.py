@@ -90,6 +90,22 @@ def test_an_interrupted_training_ends_bit_for_bit_the_same(
     assert len(rows) == (7 if agent == "ppo" else 8)  # a round of PPO ends on its last row
 
 
+def test_a_checkpoint_of_another_layout_is_refused_in_one_line(tmp_path: Path) -> None:
+    """As when a world has come to observe more since the run was stopped."""
+    words = ["skill=diayn", "env=point", "agent=ppo", *RUN.split(), *SMALL["ppo"].split()]
+    config = compose("pretrain", words).config
+    wider = compose("pretrain", [*words, "agent.hidden=[16,17]"]).config
+    with Run.open(tmp_path / "run", config, stage="pretrain") as run:
+        run.save(0, assemble(wider).state_dict())
+    with pytest.raises(UserError, match=r"another version .*RuntimeError: .*begin it ag") as caught:
+        pretrain_stage(config, tmp_path / "run")
+    assert caught.value.code == Exit.CHECKPOINT
+    with Run.open(tmp_path / "next", config, stage="pretrain") as run:
+        run.save(0, assemble({**config, "num_envs": 3}).state_dict())
+    with pytest.raises(UserError, match=r"another version of this package \((Key|Value)Error"):
+        pretrain_stage(config, tmp_path / "next")
+
+
 def test_a_stop_during_the_first_look_gives_the_look_up_and_nothing_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -40,6 +40,22 @@ def test_fast_and_exact_or_not_at_all(
     assert choose_matmul() == choice == torch.get_float32_matmul_precision()
 
 
+@pytest.mark.parametrize(
+    "saved,error,kept",
+    [
+        ("medium", 3e-7, "medium"),
+        ("medium", 3e-3, "highest"),  # begun on another machine than this
+        ("highest", 3e-3, "highest"),
+    ],
+)
+def test_the_choice_of_a_checkpoint_is_kept_where_it_is_exact(
+    monkeypatch: pytest.MonkeyPatch, saved: str, error: float, kept: str
+) -> None:
+    monkeypatch.setattr(rl.matmul, "_error", lambda precision: error)
+    rl.matmul.keep_matmul(saved)
+    assert torch.get_float32_matmul_precision() == kept
+
+
 CPU = "processor\t: 0\nvendor_id\t: {}\ncpu family\t: {}\nmodel name\t: A\nflags\t\t: {}\n\n"
 
 

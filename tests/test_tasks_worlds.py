@@ -407,10 +407,10 @@ class Silent:
         return np.zeros(len(task))
 
 
-def silent(num_envs: int, **params: Any) -> Any:
+def silent(num_envs: int, source: Any = Silent(), **params: Any) -> Any:  # noqa: B008
     node = yaml.safe_load((ROOT / "configs" / "tasks" / "skills.yaml").read_text("utf-8"))
     node |= {"threads": 1, **params}
-    return build("tasks", node, num_envs=num_envs, seed=0, source=Silent())
+    return build("tasks", node, num_envs=num_envs, seed=0, source=source)
 
 
 def test_proposals_pay_for_staying_up_and_charge_for_effort() -> None:
@@ -429,3 +429,22 @@ def test_proposals_pay_for_staying_up_and_charge_for_effort() -> None:
     assert fell > 0
     with pytest.raises(UserError, match="tasks.effort=-1.0: want 0 or more"):
         silent(1, effort=-1.0)
+
+
+class Cart(Silent):
+    """The same in a world whose acts are choices."""
+
+    def make_world(self, *, num_envs: int, **settings: Any) -> Any:
+        node = yaml.safe_load((ROOT / "configs" / "env" / "gym.yaml").read_text("utf-8"))
+        node |= {"id": "CartPole-v1", **settings}
+        return build("env", node, num_envs=num_envs, render_mode=None)
+
+
+def test_choices_cost_no_effort() -> None:
+    tasks = silent(3, Cart(), alive=1.0)
+    tasks.enter(np.zeros((3, 1)))
+    tasks.reset()
+    _, rew, terminated, _, _ = tasks.step(np.array([0, 1, 1]))
+    assert (rew == 1.0 * ~terminated).all() and rew.shape == (3,)
+    with pytest.raises(UserError, match="tasks.effort=0.5: acts of this world are choices"):
+        silent(1, Cart(), effort=0.5)

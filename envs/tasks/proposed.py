@@ -61,6 +61,8 @@ class Proposed(Rewarded):
             num_envs=num_envs, max_episode_steps=episode_steps, threads=threads
         )
         super().__init__(world, name=name, seed=seed, episodes=episodes)
+        if effort and self.spec.discrete:
+            raise ValueError(f"tasks.effort={effort}: acts of this world are choices, of no size")
         self.source = source
         self._obs: Array = np.zeros((num_envs, self.spec.obs_dim), np.float32)
         self._numbers: NDArray[np.int64] = np.zeros(num_envs, np.int64)
@@ -85,7 +87,9 @@ class Proposed(Rewarded):
         next_obs, _, terminated, truncated, info = self.world.step(act)
         self._obs, self._now = next_obs, info["feat"]
         rew = self.source.reward(self._numbers, before, feat, next_obs, info["feat"], act)
-        rew = rew + self._alive * ~terminated - self._effort * np.square(act).sum(1)
+        rew = rew + self._alive * ~terminated
+        if self._effort:
+            rew -= self._effort * np.square(act, dtype=np.float64).reshape(len(act), -1).sum(1)
         return next_obs, rew, terminated, truncated, info
 
     def _save(self) -> State:

@@ -1,4 +1,4 @@
-"""A task of places to be visited in order, each paid once: sparse, and it has a memory.
+"""A task of places to be visited in order, each paid once; it shows the next and the way there.
 
 DIAYN's ant navigation (arXiv 1802.06070, section 4.2.2): "+1" for each waypoint reached. Which one
 is next is not in obs, and where the agent is need not be either (an ant's are its pose and speed).
