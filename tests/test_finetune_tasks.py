@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from envs import make_default
+from envs.suite import tolerance
 from finetune.task.formula import Formula
 from finetune.task.waypoints import Waypoints
 from finetune.world import TaskWorld
@@ -45,6 +46,7 @@ def acts(world: TaskWorld, rng: np.random.Generator) -> np.ndarray:
 @pytest.mark.parametrize("task", NODES)
 def test_every_task_has_a_title_and_fits_a_world(task: str) -> None:
     env = WORLD_OF.get(task.partition("_")[0], "cheetah")
+    env = "dmc_jaco" if task.startswith("reach_") else env
     world = task_world(task, env)
     world.reset(seed=0)
     rng = np.random.default_rng(0)
@@ -98,6 +100,24 @@ def test_urlb_tasks_equal_dm_controls_rewards(
         np.testing.assert_allclose(rew, want, atol=near, rtol=0)
     world.close()
     twin.close()
+
+
+@pytest.mark.parametrize(
+    "corner, x, y",
+    [("top_left", -1, 1), ("top_right", 1, 1), ("bottom_left", -1, -1), ("bottom_right", 1, -1)],
+)
+def test_jacos_corners_are_urlbs(corner: str, x: int, y: int) -> None:
+    spec = make_default("dmc_jaco", num_envs=1).world_spec
+    task = build("task", NODES[f"reach_{corner}"], world=spec)
+    off = np.array([[0.03, 0, 0], [0, 0.06, 0], [0, 0, 0.1], [0.2, 0, 0]])
+    feat = np.zeros((4, len(spec.feat_names)), np.float32)
+    feat[:, :3] = np.array([0.09 * x, 0.09 * y, 0.001]) + off
+    none = np.zeros(4)
+    act = np.zeros((4, spec.act_dim))
+    paid, success, _ = task.judge(feat, feat, act, none, task.begin(4))
+    want = tolerance(np.array([0.03, 0.06, 0.1, 0.2]), 0.0, 0.05, margin=0.05)
+    np.testing.assert_allclose(paid, want, atol=1e-5)
+    assert success.tolist() == [True, False, False, False]
 
 
 def test_success_ends_an_episode_only_if_asked() -> None:
