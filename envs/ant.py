@@ -20,6 +20,7 @@ class Ant(ContactWorld):
     """
 
     name = "ant"
+    body = "falls"
     file = "ant.xml"
     obs_dim = 105
     frame_skip = 5

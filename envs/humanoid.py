@@ -20,6 +20,7 @@ class Humanoid(ContactWorld):
     """
 
     name = "humanoid"
+    body = "falls"
     file = "humanoid.xml"
     obs_dim = 348
     frame_skip = 5

@@ -213,7 +213,7 @@ class _Composer:
         """What serves a learner of stage 2 whose tasks are proposed in the world of a body.
 
         Hand-made families have it by their names (configs/tuned/family); a run says it by its env,
-        whose class says body = "none" where there is none.
+        whose class says body = "none" where there is none, and "falls" where a fall is the end.
         """
         given = {o.key_or_group: o.value() for o in parsed}
         if self.command != "metatrain" or not given.get("from") or not given.get("tasks"):
@@ -221,10 +221,10 @@ class _Composer:
         if not trait("tasks", str(given["tasks"]), "kind", ""):
             return []  # a hand-made family
         learner, env = given.get("learner", "rl2"), env_of(Path(str(given["from"])))
-        known = GlobalHydra.instance().config_loader().get_group_options("tuned/bodies")
-        if env is None or learner not in known or trait("env", env, "body", "some") == "none":
-            return []
-        return [f"+tuned/bodies={learner}"]
+        body = trait("env", env, "body", "some") if env is not None else "none"
+        tuned = {"none": [], "falls": ["bodies", "falling"]}.get(body, ["bodies"])
+        options = GlobalHydra.instance().config_loader().get_group_options
+        return [f"+tuned/{t}={learner}" for t in tuned if learner in options(f"tuned/{t}")]
 
     def _compose(self, overrides: Iterable[str]) -> DictConfig:
         return hydra_compose(self.command, [*self._extra, *overrides], return_hydra_config=True)

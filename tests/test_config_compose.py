@@ -153,7 +153,7 @@ def test_bodies_that_fall_take_smaller_steps_unless_told_otherwise():
 
 
 def test_proposals_in_the_world_of_a_body_ask_for_what_serves_bodies(tmp_path):
-    for env in ("cheetah", "point"):
+    for env in ("cheetah", "point", "ant"):
         (tmp_path / env).mkdir()
         (tmp_path / env / "config.yaml").write_text(f"env: {{name: {env}}}\n")
     words = ["learner=maml", "tasks=skills"]
@@ -162,6 +162,9 @@ def test_proposals_in_the_world_of_a_body_ask_for_what_serves_bodies(tmp_path):
     by_hand = compose("metatrain", ["learner=maml", "tasks=cheetah_direction"]).config
     assert body["learner"] == by_hand["learner"] != plane["learner"]
     assert body["learner"]["normalize_steps"] > 0 == plane["learner"]["normalize_steps"]
+    falls = compose("metatrain", [*words, f"from={tmp_path}/ant"]).config
+    assert falls["learner"] == body["learner"] | {"inner_lr": 0.3}
+    compose("metatrain", ["learner=rl2", "tasks=skills", f"from={tmp_path}/ant"])  # has no rate
     words_of_plane = ["learner=maml", "tasks=point_goal"]
     aside = compose("metatrain", [*words_of_plane, f"from={tmp_path}/cheetah"]).config
     assert aside["learner"] == compose("metatrain", words_of_plane).config["learner"]
