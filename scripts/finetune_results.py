@@ -46,6 +46,13 @@ ROWS: dict[str, tuple[str, str, list[str], list[int]]] = {
         ["scratch", "hierarchy", "play"],
         [5000, 10000, 15000],
     ),
+    "ant-waypoints": (
+        "metra-ant",
+        "task=waypoints task.at=[[4.0,0.0],[4.0,4.0]] task.radius=1.5 num_envs=16 steps=60000 "
+        "evaluate.every=10000",
+        ["hierarchy", "scratch"],
+        [20000, 40000, 60000],
+    ),
     "point-goal_3_4": (
         "diayn-point",
         "task=goal_3_4 steps=10000 evaluate.every=500",
