@@ -15,10 +15,13 @@ __all__ = ["Hierarchy"]
 
 
 class Hierarchy(Strategy):
-    """Skills act for `skill_steps` env steps; `controller` is an agent's node, with replay."""
+    """Skills act for `skill_steps` env steps; `controller` is an agent's node, with replay.
 
-    def __init__(self, *, skill_steps: int, controller: dict[str, Any]) -> None:
-        self.skill_steps, self.controller = skill_steps, controller
+    The controller `sees` all of obs, or only what the task shows behind it.
+    """
+
+    def __init__(self, *, skill_steps: int, sees: str, controller: dict[str, Any]) -> None:
+        self.skill_steps, self.sees, self.controller = skill_steps, sees, controller
 
     def learner(self, setting: Setting) -> Learner:
-        return OptionLearner(setting, self.skill_steps, False, self.controller)
+        return OptionLearner(setting, self.skill_steps, False, self.sees, self.controller)

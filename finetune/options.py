@@ -19,6 +19,8 @@ from finetune.world import Array
 from rl.collect import to_world
 from rl.types import Agent, Batch, Metrics, State, WorldSpec
 
+SEES = ("all", "task")  # all of obs and what the task shows behind it, or the latter alone
+
 
 class Options:
     """K frozen skills for `steps` steps each, and, if `own`, the world's own actions beside them.
@@ -27,9 +29,12 @@ class Options:
     and how much that action (for one step) and each skill (for k) is wanted: the largest has it.
     """
 
-    def __init__(self, setting: Setting, steps: int, own: bool) -> None:
+    def __init__(self, setting: Setting, steps: int, own: bool, sees: str) -> None:
         if steps < 1:
             raise ValueError(f"strategy.skill_steps={steps}: want at least 1")
+        if sees not in SEES:
+            raise ValueError(f"strategy.sees={sees}: want {' or '.join(SEES)}")
+        self._sees = sees
         self._agent, self._z = setting.source.agent, setting.source.skill.all_z().float().cpu()
         self._width, self._steps, self._own = setting.source.spec.obs_dim, steps, own
         self._act_dim = setting.source.spec.act_dim
@@ -45,8 +50,11 @@ class Options:
     def spec(self, world: WorldSpec) -> WorldSpec:
         """The world as the controller sees it; its one feat is how many steps a choice lasted."""
         width = self._act_dim + 1 + self.count if self._own else self.count
+        if self._sees == "task" and world.obs_dim == self._width:
+            raise ValueError("strategy.sees=task: this task shows nothing behind obs; use all")
         return replace(
             world,
+            obs_dim=world.obs_dim - (self._width if self._sees == "task" else 0),
             act_dim=width,
             discrete=not self._own,
             feat_names=("duration",),
@@ -54,6 +62,10 @@ class Options:
             motion=(),
             plane=(),
         )
+
+    def seen(self, obs: Tensor) -> Tensor:
+        """What the controller sees of obs [N, O]."""
+        return obs[:, self._width :] if self._sees == "task" else obs
 
     def begin(self, n: int) -> None:
         """All n worlds are to decide."""
@@ -101,7 +113,8 @@ class OptionPlayer:
         self._options.begin(n)
 
     def act(self, obs: Tensor) -> Tensor:
-        choice = self._controller.act(obs, torch.zeros(len(obs), 0), explore=False)[0]
+        seen = self._options.seen(obs)
+        choice = self._controller.act(seen, torch.zeros(len(obs), 0), explore=False)[0]
         self._options.decide(choice)
         act = self._options.act(obs, choice)
         self._options.passed(np.zeros(len(obs), np.bool_))
@@ -114,13 +127,15 @@ class OptionPlayer:
 class OptionLearner:
     """A controller over options, which learns from replay at the rate of env steps."""
 
-    def __init__(self, setting: Setting, steps: int, own: bool, controller: dict[str, Any]) -> None:
+    def __init__(
+        self, setting: Setting, steps: int, own: bool, sees: str, controller: dict[str, Any]
+    ) -> None:
         self.world = setting.make_world(num_envs=setting.num_envs)
         self.episodes: list[tuple[float, int]] = []
         self.updates = 0
         self._notes = {"skills": len(setting.source.skill.all_z()), "skill_steps": steps}
-        self._options = Options(setting, steps, own)
-        self._looked = Options(setting, steps, own)
+        self._options = Options(setting, steps, own, sees)
+        self._looked = Options(setting, steps, own, sees)
         if self._options.count < 2:
             raise ValueError(
                 f"from={setting.source.folder} has {self._options.count} skill: there is nothing "
@@ -138,7 +153,7 @@ class OptionLearner:
         obs, _ = self.world.reset(seed=setting.stream("world"))
         self._obs = torch.from_numpy(obs)
         self._options.begin(num)
-        self._began = self._obs.clone()  # obs of the last decision
+        self._began = self._options.seen(self._obs).clone()  # at the last decision
         self._choice = torch.zeros(num, spec.act_dim)
         self._earned, self._lasted = np.zeros(num), np.zeros(num, np.int64)
         self._return, self._length = np.zeros(num), np.zeros(num, np.int64)
@@ -158,10 +173,11 @@ class OptionLearner:
         """One env step of all worlds; a row [1, N], valid where an option was over after it."""
         num = self.world.num_envs
         obs = self._obs
-        asked = self._agent.act(obs, torch.zeros(num, 0), explore=True)[0].float().cpu()
+        shown = self._options.seen(obs)
+        asked = self._agent.act(shown, torch.zeros(num, 0), explore=True)[0].float().cpu()
         due = torch.from_numpy(self._options.decide(asked))[:, None]
         self._choice = torch.where(due, asked, self._choice)
-        self._began = torch.where(due, obs, self._began)
+        self._began = torch.where(due, shown, self._began)
         fresh = due[:, 0].numpy()
         self._earned[fresh], self._lasted[fresh] = 0.0, 0
         act = self._options.act(obs, self._choice)
@@ -175,7 +191,7 @@ class OptionLearner:
         row = Batch(
             obs=self._began,
             act=self._choice,
-            next_obs=torch.from_numpy(seen),
+            next_obs=self._options.seen(torch.from_numpy(seen)),
             feat=torch.zeros_like(lasted),
             next_feat=lasted,
             rew=torch.from_numpy(self._earned.astype(np.float32)),
@@ -185,7 +201,7 @@ class OptionLearner:
             extras={"valid": torch.from_numpy(over & ~info["unstable"])},
         )
         self._count(rew, done)
-        self._obs = row.next_obs
+        self._obs = torch.from_numpy(seen)
         if done.any():
             begun, _ = self.world.reset(options={"reset_mask": done})
             self._obs = torch.from_numpy(begun)

@@ -26,7 +26,8 @@ from result_runs import RAW, RUNS, SEEDS, run  # noqa: E402
 
 from logbook.stats import interval  # noqa: E402
 
-# Row: the pretrain row that it goes on from, what is typed, strategies, env steps to report at.
+# Row: the pretrain row that it goes on from, what is typed, strategies (with what is typed for them
+# alone), env steps to report at.
 ROWS: dict[str, tuple[str, str, list[str], list[int]]] = {
     "cheetah-run_forward": (
         "diayn-cheetah",
@@ -50,7 +51,7 @@ ROWS: dict[str, tuple[str, str, list[str], list[int]]] = {
         "metra-ant",
         "task=waypoints task.at=[[4.0,0.0],[4.0,4.0]] task.radius=1.5 num_envs=16 steps=60000 "
         "evaluate.every=10000",
-        ["hierarchy", "scratch"],
+        ["hierarchy strategy.sees=task", "scratch"],
         [20000, 40000, 60000],
     ),
     "point-goal_3_4": (
@@ -78,7 +79,7 @@ def main() -> None:
     for row in rows:
         for seed in () if flags.table else flags.seeds:
             for strategy in ROWS[row][2]:
-                if flags.strategies is None or strategy in flags.strategies:
+                if flags.strategies is None or strategy.split()[0] in flags.strategies:
                     codes.append(start(row, strategy, seed))
                     keep(row)
         if (RAW / f"finetune-{row}.json").exists():
@@ -90,8 +91,8 @@ def main() -> None:
 def start(row: str, strategy: str, seed: int) -> int:
     """One run; returns its exit code."""
     source, words, _, _ = ROWS[row]
-    said = [f"from=runs/results/{source}/{seed}", *words.split(), f"strategy={strategy}"]
-    folder = RUNS / f"finetune-{row}" / strategy / str(seed)
+    said = [f"from=runs/results/{source}/{seed}", *words.split(), *f"strategy={strategy}".split()]
+    folder = RUNS / f"finetune-{row}" / strategy.split()[0] / str(seed)
     return run("finetune", [*said, f"seed={seed}", "env.threads=1"], folder)
 
 
@@ -101,7 +102,7 @@ def keep(row: str) -> None:
     raw: dict[str, Any] = {"command": f"finetune from={source} {words}", "threads": 1}
     found: dict[str, list[dict[str, Any]]] = {}
     for strategy in strategies:
-        for folder in sorted((RUNS / f"finetune-{row}" / strategy).glob("*")):
+        for folder in sorted((RUNS / f"finetune-{row}" / strategy.split()[0]).glob("*")):
             if (folder / "summary.json").exists():
                 summary = json.loads((folder / "summary.json").read_text())
                 numbers = {"seed": summary["seed"], "wall_s": summary["wall_s"]}
