@@ -11,6 +11,7 @@ from logbook.compose import compose
 from logbook.config import CONFIGS, check, load_config, read_yaml
 from logbook.errors import Exit, UserError
 from logbook.identity import to_yaml
+from tests.finetune_runs import pretrain_small
 
 
 @pytest.fixture(scope="module")
@@ -51,14 +52,17 @@ def older():
 
 
 @pytest.mark.parametrize(("group", "name", "filled"), list(older()))
-def test_every_key_that_came_later_is_filled_in(tmp_path, group, name, filled):
-    words = ["learner=maml", "tasks=point_goal", f"{group}={name}"]
-    now = compose("metatrain", words).config
+def test_every_key_that_came_later_is_filled_in(tmp_path, tmp_path_factory, group, name, filled):
+    stage, words = "metatrain", ["learner=maml", "tasks=point_goal"]
+    if group == "strategy":
+        small = tmp_path_factory.mktemp("source") / "run"
+        stage, words = "finetune", [f"from={pretrain_small(small)}"]
+    now = compose(stage, [*words, f"{group}={name}"]).config
     assert filled.keys() <= now[group].keys(), "a key that no config has any more"
     before = {k: v for k, v in now[group].items() if k not in filled}
     path = tmp_path / "config.yaml"
     path.write_bytes(to_yaml({**now, group: before}))
-    assert load_config(path, "metatrain")[group] == before | filled
+    assert load_config(path, stage)[group] == before | filled
 
 
 def test_no_task_of_a_saved_config_lacks_what_proposals_may_pay(tmp_path):

@@ -15,6 +15,7 @@ from finetune.policy import PolicyLearner
 from finetune.stage import assemble, examine, factory_of, finetune_stage
 from logbook import checkpoint, files, metrics
 from logbook.build import names
+from logbook.errors import UserError
 from logbook.heritage import pretrained
 from logbook.run import Run
 from rl.train import train
@@ -143,6 +144,30 @@ def test_halving_spends_less_on_the_worse() -> None:
         rule.hear(skills, type("Seen", (), {"rew": rew})())
     assert rule.scores().argmax() == 7
     assert tried[:4].max() == 20 and tried[7] > 100 and tried[7] == tried.max()
+
+
+@pytest.mark.parametrize("strategy", ["hierarchy", "play"])
+def test_a_controller_may_see_only_what_the_task_shows(strategy: str, source: Path) -> None:
+    found = pretrained(source, CPU)
+    words = "task.at=[[1,0],[0,1]] num_envs=3 strategy.sees=task"
+    learner = assemble(config_of(source, strategy, "waypoints", words), found).learner
+    assert isinstance(learner, OptionLearner)
+    for _ in range(7):
+        obs = learner._obs.clone()
+        row = learner._step()
+        assert row.obs.shape == row.next_obs.shape == (1, 3, 4)
+        going = ~(row.terminated | row.truncated)[0]
+        assert torch.equal(row.next_obs[0, going], learner._obs[going, 2:])
+        decided = (row.next_feat[0, :, 0] == 1) & going
+        assert torch.equal(row.obs[0, decided], obs[decided, 2:])
+    player = learner.player()
+    assert player is not None
+    player.begin(3)
+    assert player.act(learner._obs).shape == (3, 2)
+    with pytest.raises(UserError, match="strategy.sees=task: this task shows nothing"):
+        assemble(config_of(source, strategy, "run_forward", "strategy.sees=task"), found)
+    with pytest.raises(UserError, match="strategy.sees=much: want all or task"):
+        assemble(config_of(source, strategy, "waypoints", "strategy.sees=much"), found)
 
 
 @pytest.mark.parametrize("strategy", ["hierarchy", "play"])
