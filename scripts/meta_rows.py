@@ -211,7 +211,7 @@ ROWS: dict[str, Row] = {
         "-",
     ),
     "maml-cheetah_direction": Row(
-        "learner=maml tasks=cheetah_direction tasks.threads=1 evaluate.tasks=40",
+        "learner=maml tasks=cheetah_direction tasks.threads=1 steps=12000000 evaluate.tasks=40",
         shots,
         "return of 100 steps after 0 / 1 / 2 / 3 steps",
         "-50.7 / 293.2 / 313.5 / 315.7 (another cheetah, 200 steps)",
