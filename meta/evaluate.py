@@ -36,12 +36,14 @@ class Scores:
     trials: list[Batch]
 
     def numbers(self) -> dict[str, Any]:
-        """Means over tasks with 95 % intervals, by episode ("shot") and in total."""
+        """Means over tasks with 95 % intervals, by episode ("shot"), since the first, in total."""
         half = [_half(row) for row in self.returns]
-        total = self.returns.sum(0)
+        total, gains = self.returns.sum(0), self.returns - self.returns[:1]  # of each task
         return {
             "returns_by_shot": [float(m) for m in self.returns.mean(1)],
             "returns_by_shot_95": half,
+            "gains_by_shot": [float(m) for m in gains.mean(1)],
+            "gains_by_shot_95": [_half(row) for row in gains],
             "returns_total": float(total.mean()),
             "returns_total_95": _half(total),
             "steps_by_shot": [float(m) for m in self.steps.mean(1)],

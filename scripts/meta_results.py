@@ -21,7 +21,7 @@ from statistics import median
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from meta_rows import ROWS, Numbers  # noqa: E402
-from result_runs import RAW, ROOT, RUNS, SEEDS, run  # noqa: E402
+from result_runs import RAW, ROOT, RUNS, SEEDS, evaluate, run  # noqa: E402
 
 sys.path.insert(0, str(ROOT))
 from logbook.curve_picture import Panel, draw  # noqa: E402
@@ -57,9 +57,13 @@ def main() -> None:
 
 
 def start(row: str, seed: int) -> int:
-    """One run of one row; returns its exit code."""
-    words = [*ROWS[row].command.split(), f"seed={seed}"]
-    return run("meta", words, RUNS / row / str(seed))
+    """One run of one row, and its test if it has one of its own; returns its exit code."""
+    folder = RUNS / row / str(seed)
+    code = run("meta", [*ROWS[row].command.split(), f"seed={seed}"], folder)
+    if code == 0 and ROWS[row].test:
+        to = folder / "test.json"
+        return evaluate(folder, [*ROWS[row].test.split(), "--json", str(to.relative_to(ROOT))])
+    return code
 
 
 def keep(row: str, seeds: list[int]) -> None:
@@ -74,12 +78,22 @@ def keep(row: str, seeds: list[int]) -> None:
             numbers = json.loads((folder / "summary.json").read_text())
             numbers["commit"] = (folder / "commit").read_text()
             numbers.pop("next", None)  # a path of this machine
+            if (folder / "test.json").exists():
+                numbers["test"] = json.loads((folder / "test.json").read_text())
             kept[str(seed)] = numbers
     if kept:
         RAW.mkdir(parents=True, exist_ok=True)
-        raw = {"command": f"metatrain {ROWS[row].command}", "threads": 1}
+        raw: Numbers = {"command": f"metatrain {ROWS[row].command}", "threads": 1}
+        if ROWS[row].test:
+            raw["test"] = f"evaluate RUN {ROWS[row].test}"
         raw["seeds"] = [kept[k] for k in sorted(kept, key=int)]
         place.write_text(json.dumps(raw, indent=1) + "\n")
+
+
+def judged(numbers: Numbers) -> Numbers:
+    """What a seed is judged by: the row's own test, or the one at the end of training."""
+    meta: Numbers = numbers.get("test", numbers)["meta"]
+    return meta
 
 
 def write_table() -> None:
@@ -92,7 +106,7 @@ def write_table() -> None:
         if not place.exists():
             continue
         seeds = json.loads(place.read_text())["seeds"]
-        ours = ", ".join(row.shown(numbers["meta"]) for numbers in seeds)
+        ours = ", ".join(row.shown(judged(numbers)) for numbers in seeds)
         minutes = median(numbers["wall_s"] for numbers in seeds) / 60
         commits = ", ".join(dict.fromkeys(numbers["commit"] for numbers in seeds))
         cells = [name, row.what, ours, row.known, row.bar, f"{seeds[0]['steps']:,}"]
@@ -110,7 +124,7 @@ def draw_curves(path: Path) -> None:
     for name in ROWS:
         place = RAW / f"{name}.json"
         if place.exists():
-            seeds = [numbers["meta"] for numbers in json.loads(place.read_text())["seeds"]]
+            seeds = [judged(n) for n in json.loads(place.read_text())["seeds"]]
             title = f"{name}: {seeds[0]['tasks_held_out']} held-out tasks, {len(seeds)} seeds"
             panels.append(Panel(title, "episode of the task", "return", _curves(seeds)))
     if panels:

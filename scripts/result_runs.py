@@ -23,8 +23,17 @@ def run(module: str, words: Sequence[str], folder: Path) -> int:
     folder.mkdir(parents=True, exist_ok=True)
     if not (folder / "config.yaml").exists():
         (folder / "commit").write_text(commit())
-    command = [sys.executable, "-m", module, *words, f"hydra.run.dir={folder.relative_to(ROOT)}"]
+    return _run([module, *words, f"hydra.run.dir={folder.relative_to(ROOT)}"], folder)
+
+
+def evaluate(folder: Path, words: Sequence[str]) -> int:
+    """`evaluate` of the run in `folder`, in the same way."""
+    return _run(["meta.assess", str(folder.relative_to(ROOT)), *words], folder)
+
+
+def _run(words: Sequence[str], folder: Path) -> int:
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", *words]
     with (folder / "log").open("a") as log:
         code = subprocess.run(command, cwd=ROOT, env=environment, stdout=log, stderr=log).returncode
     print(f"{folder.relative_to(RUNS)}: exit {code}", flush=True)

@@ -19,7 +19,7 @@ from logbook.compose import compose
 from logbook.errors import UserError
 from logbook.run import Run
 from meta.assess import assess
-from meta.evaluate import held_out, score
+from meta.evaluate import Scores, held_out, score
 from meta.proposals import _paying
 from meta.stage import assemble, examine, family_factory, metatrain_stage
 from meta.taskset import load_tasks, save_tasks
@@ -193,8 +193,17 @@ def test_scores_are_means_over_worlds_and_sums_over_episodes() -> None:
     numbers = score(make, Cycling(3), tasks, horizon=5, seed=0).numbers()
     assert numbers["returns_by_shot"] == [0, 1, 0, 0, 1]
     assert numbers["returns_total"] == 2 and numbers["returns_total_95"] == 0
+    assert numbers["gains_by_shot"] == [0, 1, 0, 0, 1]
     again, other = held_out(make, 4, 7), held_out(make, 4, 8)
     assert np.array_equal(again, held_out(make, 4, 7)) and not np.array_equal(again, other)
+
+
+def test_gains_are_of_each_task() -> None:
+    returns = np.array([[0.0, 10.0, 50.0], [1.0, 11.0, 51.0], [3.0, 10.0, 50.0]])
+    numbers = Scores(returns, np.ones((3, 3)), {}, []).numbers()
+    assert numbers["gains_by_shot"] == [0, 1, 1]
+    assert numbers["gains_by_shot_95"] == pytest.approx([0, 0, 1.96])
+    assert numbers["returns_by_shot_95"][1] > 20
 
 
 def test_tasks_are_saved_and_replayed(tmp_path: Path) -> None:
