@@ -112,6 +112,14 @@ class OneTask:
         """One action each, paid by the task."""
         return self._world.step(act)
 
+    def wait(self) -> bool:
+        """Tasks pay at once."""
+        return False
+
+    def settle(self) -> Array:
+        """Nothing is owed."""
+        raise ValueError("a task owes no rewards")
+
 
 class AdaptPlayer:
     """The mode of a learner's policy, which goes on remembering from what it has met so far."""

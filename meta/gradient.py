@@ -52,6 +52,7 @@ class GradientLearner:
     """
 
     told = False
+    hears = False
     chain: ClassVar[type[Chain]] = Chain
 
     def __init__(

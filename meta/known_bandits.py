@@ -29,6 +29,7 @@ class Known:
     """Base: lives through a whole trial in one world a task, and draws from its own stream."""
 
     told = False
+    hears = True
     width = 1
 
     def __init__(self, family: Any, seed: int) -> None:
@@ -54,6 +55,8 @@ class Known:
 
 class Random(Known):
     """Any action as soon as any other: an arm, or a point of [-1, 1]^A."""
+
+    hears = False
 
     def __init__(self, family: Any, seed: int) -> None:
         super().__init__(family, seed)

@@ -29,6 +29,7 @@ class Known:
     """A policy that needs one world of a task and no gradient: it learns while it acts."""
 
     told = False
+    hears = True
     width = 1
 
     def __init__(self, family: Any, seed: int) -> None:

@@ -19,6 +19,7 @@ class Straight:
     """
 
     told = True
+    hears = False
     width = 1
 
     def __init__(self, family: Any, seed: int) -> None:

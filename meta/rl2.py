@@ -50,6 +50,7 @@ class RL2(nn.Module):
     """
 
     told = False
+    hears = True
     width = 1
 
     def __init__(

@@ -40,6 +40,9 @@ class MetaLearner(Protocol):
     told: bool
     """An oracle: it is given the task. All others learn it from experience."""
 
+    hears: bool
+    """It acts on the last reward. The others need those of a round only when it is over."""
+
     meta_batch: int
     """Tasks it learns from in one update."""
 
@@ -110,6 +113,7 @@ class Policy(Protocol):
     """As much of a learner as lives through a trial; baselines with known answers are no more."""
 
     told: bool
+    hears: bool
     width: int
 
     def rounds(self, horizon: int) -> Sequence[int]: ...
@@ -136,6 +140,10 @@ class Family(Protocol):
     def reset(self, mask: NDArray[np.bool_] | None = None) -> tuple[Array, dict[str, Any]]: ...
 
     def step(self, act: Array) -> tuple[Array, Array, Array, Array, dict[str, Any]]: ...
+
+    def wait(self) -> bool: ...
+
+    def settle(self) -> Array: ...
 
 
 @torch.no_grad()
@@ -185,8 +193,9 @@ def one_round(
     """`episodes` episodes in every world, the first of which is number `first` of the trial.
 
     z [N, D] are the tasks, `last` the step before. Returns the rollout [T, N] as `live` tells, the
-    last step of it, and the memory.
+    last step of it, and the memory. `last.rew` may be missing (0) for a policy that hears none.
     """
+    late = not policy.hears and family.wait()
     obs_, info = family.reset()
     obs, feat = torch.from_numpy(obs_), torch.from_numpy(info["feat"])
     count: NDArray[np.int64] = np.zeros(len(z), np.int64)
@@ -208,6 +217,7 @@ def one_round(
             "feat": feat,
             "next_feat": torch.from_numpy(info["feat"]),
             "rew": rew,
+            "alive": torch.from_numpy(alive),
             "terminated": torch.from_numpy(terminated_),
             "truncated": torch.from_numpy(truncated_),
             "episode": torch.from_numpy(first + np.minimum(count, episodes - 1)),
@@ -229,6 +239,9 @@ def one_round(
             fresh, info = family.reset(done)
             obs, feat = torch.from_numpy(fresh), torch.from_numpy(info["feat"])
     stacked = {key: torch.stack(value) for key, value in rows.items()}
+    lived = stacked.pop("alive")
+    if late:
+        stacked["rew"] = torch.from_numpy(family.settle()) * lived
     named = ("obs", "act", "next_obs", "feat", "next_feat", "rew", "terminated", "truncated")
     steps = len(stacked["rew"])
     parts = {key: stacked.pop(key) for key in named}

@@ -2,9 +2,10 @@
 
     scripts/bench.py umrl --from RUN --hand-made cheetah_direction
 
-The step of the family that the skills of RUN propose, against the step of their bare world; and
-env steps per second of MAML's whole loop on it, against the same on a hand-made family of that
-world. All take turns in one process.
+The step of the family that the skills of RUN propose, against the step of their bare world: paid
+at once, as learners need it that act on rewards (RL²), and paid when the episodes are over, which
+is how those by gradient steps live. And env steps per second of MAML's whole loop on it, against
+the same on a hand-made family of that world. All take turns in one process.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     choose_matmul()
     proposed = ["tasks=skills", f"from={options.source}"]
     hand_made = [f"tasks={options.hand_made}"]
-    rows = [_steps(proposed, n, options) for n in options.worlds]
+    rows = [row for n in options.worlds for row in _steps(proposed, n, options)]
     rows.append(_training(proposed, hand_made, options))
     note = (
         "bar: a proposed reward costs at most 10 % of the step; training at least 0.8 of the rate"
@@ -48,8 +49,8 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     return {"rows": rows, "notes": [note]}
 
 
-def _steps(proposed: list[str], n: int, options: argparse.Namespace) -> dict[str, Any]:
-    """The world's step alone, and with the reward of a proposal."""
+def _steps(proposed: list[str], n: int, options: argparse.Namespace) -> list[dict[str, Any]]:
+    """The world's step alone, and with the reward of a proposal, told at once and late."""
     family = family_factory(_config(proposed, options))(n, 0)
     world = family.world
     family.enter(np.arange(n)[:, None] % family.source.count)
@@ -67,15 +68,22 @@ def _steps(proposed: list[str], n: int, options: argparse.Namespace) -> dict[str
         for act in acts:
             family.step(act)
 
-    a, b = _turns([bare, judged], options.turns)
+    def late() -> None:
+        family.wait()
+        judged()
+        family.settle()
+
+    bare_s, *paid = _turns([bare, judged, late], options.turns)
     rate = n * options.steps
-    pairs = [y / x for x, y in zip(a, b, strict=True)]
-    return {
-        "what": f"world step, N={n}",
-        "without /s": rate / min(a),
-        "with /s": rate / min(b),
-        "time ratio": statistics.median(pairs),
-    }
+    return [
+        {
+            "what": f"world step, N={n}, paid {when}",
+            "without /s": rate / min(bare_s),
+            "with /s": rate / min(seconds),
+            "time ratio": statistics.median(y / x for x, y in zip(bare_s, seconds, strict=True)),
+        }
+        for when, seconds in zip(("at once", "by the round"), paid, strict=True)
+    ]
 
 
 def _training(proposed: list[str], hand: list[str], options: argparse.Namespace) -> dict[str, Any]:

@@ -101,6 +101,17 @@ class Tasks:
         info = {"feat": self._feat(), "unstable": self._steady}
         return self._observe(), rew, terminated, truncated, info
 
+    def wait(self) -> bool:
+        """Whether rewards wait from now on: steps pay nothing, and `settle` makes up for it.
+
+        So do families where all steps of a round are judged in less time than one by one.
+        """
+        return False
+
+    def settle(self) -> Array:
+        """The rewards [T, N] float32 of the steps since `wait`, each to be told at once again."""
+        raise ValueError(f"{self.name} owes no rewards")
+
     def rewards(self, tasks: Array, feat: Array, next_feat: Array, act: Array) -> Array:
         """What steps [M] from `feat` to `next_feat` would pay, each under its own task [M, D].
 

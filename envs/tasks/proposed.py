@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -10,6 +11,11 @@ from numpy.typing import NDArray
 from envs.base import Array
 from envs.tasks.base import Rewarded
 from rl.types import State
+
+Transition = tuple[Array, Array, Array, Array, Array, NDArray[np.bool_]]
+"""A step of all worlds: obs, feat, next_obs, next_feat, act, terminated, each [N, ...]."""
+
+JUDGED = 8192  # transitions at a time, where a round waits for its rewards
 
 
 class Source(Protocol):
@@ -66,6 +72,7 @@ class Proposed(Rewarded):
         self.source = source
         self._obs: Array = np.zeros((num_envs, self.spec.obs_dim), np.float32)
         self._numbers: NDArray[np.int64] = np.zeros(num_envs, np.int64)
+        self._owed: list[Transition] | None = None  # what waits for its reward
 
     def sample(self, n: int, rng: np.random.Generator, held_out: bool) -> Array:
         return rng.integers(self.source.count, size=(n, 1)).astype(np.float64)
@@ -78,6 +85,16 @@ class Proposed(Rewarded):
             )
         self._numbers = numbers
 
+    def wait(self) -> bool:
+        self._owed = []
+        return True
+
+    def settle(self) -> Array:
+        owed, self._owed = self._owed or [], None
+        at_once = max(1, JUDGED // self.num_envs)
+        parts = [self._paid(owed[i : i + at_once]) for i in range(0, len(owed), at_once)]
+        return np.concatenate(parts).astype(np.float32)
+
     def reset(self, mask: NDArray[np.bool_] | None = None) -> tuple[Array, dict[str, Any]]:
         self._obs, info = super().reset(mask)
         return self._obs, info
@@ -86,11 +103,23 @@ class Proposed(Rewarded):
         before, feat = self._obs, self._now
         next_obs, _, terminated, truncated, info = self.world.step(act)
         self._obs, self._now = next_obs, info["feat"]
-        rew = self.source.reward(self._numbers, before, feat, next_obs, info["feat"], act)
+        step = before, feat, next_obs, info["feat"], act, terminated
+        if self._owed is None:
+            return next_obs, self._paid([step])[0], terminated, truncated, info
+        self._owed.append(step)
+        return next_obs, np.zeros(self.num_envs), terminated, truncated, info
+
+    def _paid(self, steps: Sequence[Transition]) -> Array:
+        """The rewards [T, N] of T steps of all worlds."""
+        obs, feat, next_obs, next_feat, act, terminated = (
+            np.concatenate(parts) for parts in zip(*steps, strict=True)
+        )
+        which = np.tile(self._numbers, len(steps))
+        rew = self.source.reward(which, obs, feat, next_obs, next_feat, act)
         rew = rew + self._alive * ~terminated
         if self._effort:
             rew -= self._effort * np.square(act, dtype=np.float64).reshape(len(act), -1).sum(1)
-        return next_obs, rew, terminated, truncated, info
+        return rew.reshape(len(steps), self.num_envs)
 
     def _save(self) -> State:
         return super()._save() | {"obs": self._obs.copy()}
