@@ -158,7 +158,7 @@ def load_config(path: Path, command: str, *, allow_import: bool = False) -> dict
         raise UserError(f"{path} is not a config: want keys and values", Exit.CHECKPOINT)
     try:
         _plain("", raw)
-        checked = check(_filled(raw), command)
+        checked = check(filled(raw), command)
     except UserError as e:
         raise UserError(f"{path}: {e}", Exit.CHECKPOINT) from None
     if not allow_import:
@@ -166,14 +166,14 @@ def load_config(path: Path, command: str, *, allow_import: bool = False) -> dict
     return checked
 
 
-def _filled(raw: Mapping[str, Any]) -> dict[str, Any]:
+def filled(raw: Mapping[str, Any]) -> dict[str, Any]:
     """A saved config with the keys that it is too old to have (configs/older.yaml)."""
-    filled = dict(raw)
+    whole = dict(raw)
     for group, by_name in read_yaml(CONFIGS / "older.yaml").items():
         node = raw.get(group)
         if isinstance(node, Mapping) and isinstance(node.get("name"), str):
-            filled[group] = by_name.get(node["name"], {}) | node
-    return filled
+            whole[group] = by_name.get(node["name"], {}) | node
+    return whole
 
 
 def no_import(path: Path, env: Mapping[str, Any]) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from logbook import files
-from logbook.config import read_yaml
+from logbook.config import filled, read_yaml
 from logbook.errors import UserError
 
 _VOLATILE = (
@@ -45,11 +45,12 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, 
 def recognise(folder: Path, config: Mapping[str, Any], stage: str) -> list[str]:
     """Hold a config against the run in `folder`: the lines on what may change and did.
 
+    A run from before a key agrees with the value that does what was done then.
     Raises UserError that names what makes it another run, and the remedy.
     """
     remedy = "give this one its own folder with name=... or hydra.run.dir=..."
     old = read_yaml(folder / "config.yaml")
-    lines = differences(old if isinstance(old, Mapping) else {}, config)
+    lines = differences(filled(old) if isinstance(old, Mapping) else {}, config)
     before = files.read_json(folder / "run.json").get("stage", stage)
     if before != stage:
         raise UserError(f"{folder} holds a {before} run: {remedy}")

@@ -49,6 +49,7 @@ class Run:
         self.config = config
         self.stage = stage
         self.identity = identity.digest(config, stage)
+        self._began_as = self.identity  # another one if its config was from before some key
         self.steps = int(config["steps"])
         self.step = 0
         self.done = False
@@ -97,6 +98,8 @@ class Run:
         blank = status.get("state") == "failed" and not checkpoint.listed(self._checkpoints)
         known = not blank and (self.folder / "config.yaml").exists()  # no claim by a failed start
         changed = identity.recognise(self.folder, self.config, self.stage) if known else []
+        if known:
+            self._began_as = files.read_json(self.folder / "run.json").get("identity", "")
         if status.get("state") == "finished" and int(status.get("step", 0)) >= self.steps:
             self.done, self.step = True, int(status["step"])
             report = self.folder / "report.html"
@@ -207,9 +210,8 @@ class Run:
     def restore(self) -> tuple[int, State] | None:
         """The newest good checkpoint as (step, state), with the record cut back to it; or None.
 
-        Call it when all libraries are loaded and before the first `log`.
-        Checkpoints that cannot be trusted are named and passed over. Raises UserError if none of
-        those that are there can be.
+        Call it when all libraries are loaded, before the first `log`. Checkpoints that cannot be
+        trusted are named and passed over. Raises UserError if all are such.
         """
         reach("resume.begin")
         checkpoint.sweep(self._checkpoints)
@@ -219,7 +221,7 @@ class Run:
         for folder in checkpoint.listed(self._checkpoints):
             try:
                 manifest = checkpoint.read_manifest(folder)
-                if manifest.run != self.identity:
+                if manifest.run not in (self.identity, self._began_as):
                     raise CheckpointError(folder, "it belongs to another run")
                 found = manifest, checkpoint.load(folder)
                 break
@@ -228,11 +230,8 @@ class Run:
                 refused.append(folder)
         reach("resume.loaded")
         if found is None and refused:
-            raise UserError(
-                f"no checkpoint of {self.folder} can be trusted: "
-                f"delete {self._checkpoints} to begin again",
-                Exit.CHECKPOINT,
-            )
+            why = f"no checkpoint of {self.folder} can be trusted"
+            raise UserError(f"{why}: delete {self._checkpoints} to begin again", Exit.CHECKPOINT)
         checkpoint.set_aside(refused)
         manifest, state = found or (Manifest(0), {})
         self._take_up(manifest)

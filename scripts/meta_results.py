@@ -60,7 +60,7 @@ def main() -> None:
 def start(row: str, seed: int, only_test: bool) -> int:
     """One run of one row, and its test if it has one of its own; returns its exit code."""
     folder = RUNS / row / str(seed)
-    words = [*ROWS[row].command.split(), f"seed={seed}"]
+    words = [*ROWS[row].command.format(seed=seed).split(), f"seed={seed}"]
     code = 0 if only_test else run("meta", words, folder)
     if code == 0 and ROWS[row].test:
         to = folder / "test.json"

@@ -32,6 +32,13 @@ def gained(meta: Numbers) -> str:
     return f"{before:.1f} / {after:.1f}: {gain:+.1f} ({gain / error:.0f} s.e.)"
 
 
+def and_untrained(meta: Numbers) -> str:
+    """The return of a whole trial, and that of the same learner untrained."""
+    untrained = meta["baselines"]["untrained"]
+    half, other = meta["returns_total_95"], untrained["returns_total_95"]
+    return f"{total(meta)} ({half:.0f}) / {total(untrained)} ({other:.0f})"
+
+
 def mark(name: str) -> Callable[[Numbers], str]:
     """A mark of the family's own."""
     return lambda meta: f"{meta['marks'][name]:.2f}"
@@ -68,7 +75,7 @@ def error(meta: Numbers) -> str:
 class Row:
     """A command, what it is judged by, and what to hold it against."""
 
-    command: str
+    command: str  # {seed} is the run's own
     shown: Callable[[Numbers], str]
     what: str
     known: str  # published, and exact where that is known
@@ -238,6 +245,14 @@ ROWS: dict[str, Row] = {
         "the same, no adapting in training",
         "-43.0 / -24.7 / -12.8 / 19.6 (as above)",
         "worse than MAML",
+    ),
+    "rl2-skills": Row(
+        "learner=rl2 tasks=skills from=runs/results/diayn-cheetah/{seed} tasks.threads=1 "
+        "tasks.episode_steps=100 steps=1000000 evaluate.tasks=100",
+        and_untrained,
+        "reward of two episodes of proposed tasks (95 %), and untrained",
+        "-",
+        "above untrained",
     ),
     "maml-hopper_dynamics": Row(
         "learner=maml tasks=hopper_dynamics tasks.threads=1 steps=3000000 evaluate.tasks=40",

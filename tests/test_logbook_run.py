@@ -479,6 +479,21 @@ def test_only_what_alters_the_learning_makes_another_run(
     assert digest(base, "pretrain") != digest(base, "finetune")
 
 
+def test_a_run_from_before_a_key_goes_on_with_what_was_done_then(tmp_path: Path) -> None:
+    before = CONFIG | {"tasks": {"name": "point_goal", "unit": 1.0}}
+    with pytest.raises(KeyboardInterrupt):
+        _train(tmp_path / "a", before, until=17)
+    now = before | {"tasks": {"name": "point_goal", "unit": 1.0, "size": 0.5, "walls": None}}
+    other = before | {"tasks": {"name": "point_goal", "unit": 1.0, "size": 0.7, "walls": None}}
+    with pytest.raises(UserError, match=r"another config \(tasks.size: 0.5 -> 0.7\)"):
+        _train(tmp_path / "a", other)
+    _train(tmp_path / "a", now)
+    _train(tmp_path / "b", now)
+    rows, whole = _rows(tmp_path / "a"), _rows(tmp_path / "b")
+    assert rows == whole and len(rows) == 15
+    assert _outcome(tmp_path / "a")[3] == _outcome(tmp_path / "b")[3]
+
+
 def test_opening_a_run_does_not_load_torch(tmp_path: Path) -> None:
     code = (
         "import sys; from logbook.run import Run\n"
