@@ -269,18 +269,18 @@ ROWS: dict[str, Row] = {
         "3 s.e.",
     ),
     "maml-ant_goal": Row(
-        "learner=maml tasks=ant_goal tasks.threads=1 learner.inner_lr=0.1 steps=2000000 "
-        "evaluate.tasks=20",
+        "learner=maml tasks=ant_goal tasks.threads=1 tasks.episode_steps=100 "
+        "learner.inner_lr=0.1 steps=2000000 evaluate.tasks=40",
         gained,
-        "return of 200 steps before / after a step",
+        "return of 100 steps before / after a step",
         "-",
         "3 s.e.",
     ),
     "maml-ant_velocity": Row(
-        "learner=maml tasks=ant_velocity tasks.threads=1 learner.inner_lr=0.1 steps=2000000 "
-        "evaluate.tasks=20",
+        "learner=maml tasks=ant_velocity tasks.threads=1 tasks.episode_steps=100 "
+        "learner.inner_lr=0.1 steps=2000000 evaluate.tasks=40",
         gained,
-        "return of 200 steps before / after a step",
+        "return of 100 steps before / after a step",
         "-",
         "3 s.e.",
     ),
