@@ -63,6 +63,27 @@ def recognise(folder: Path, config: Mapping[str, Any], stage: str) -> list[str]:
     return list(lines.values())
 
 
+def begun(folder: Path, config: Mapping[str, Any]) -> dict[str, Any]:
+    """A config that `recognise` let pass, as the run in `folder` has it.
+
+    Without the keys that came later: under their old values the run has been what it is, and its
+    identity with it.
+    """
+    old = flat(read_yaml(folder / "config.yaml"))
+
+    def kept(node: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for key, value in node.items():
+            name = f"{prefix}{key}"
+            if isinstance(value, Mapping) and value:
+                found[key] = kept(value, f"{name}.")
+            elif name in old or volatile(name):
+                found[key] = value
+        return found
+
+    return kept(config, "")
+
+
 def flat(node: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """{"a": {"b": 1}} as {"a.b": 1}."""
     found: dict[str, Any] = {}

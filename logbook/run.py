@@ -49,7 +49,6 @@ class Run:
         self.config = config
         self.stage = stage
         self.identity = identity.digest(config, stage)
-        self._began_as = self.identity  # another one if its config was from before some key
         self.steps = int(config["steps"])
         self.step = 0
         self.done = False
@@ -98,8 +97,8 @@ class Run:
         blank = status.get("state") == "failed" and not checkpoint.listed(self._checkpoints)
         known = not blank and (self.folder / "config.yaml").exists()  # no claim by a failed start
         changed = identity.recognise(self.folder, self.config, self.stage) if known else []
-        if known:
-            self._began_as = files.read_json(self.folder / "run.json").get("identity", "")
+        config = identity.begun(self.folder, self.config) if known else self.config
+        self.identity = identity.digest(config, self.stage)
         if status.get("state") == "finished" and int(status.get("step", 0)) >= self.steps:
             self.done, self.step = True, int(status["step"])
             report = self.folder / "report.html"
@@ -120,7 +119,7 @@ class Run:
         if not known or changed:
             text = "".join(f"{line}\n" for line in overrides)
             files.replace(self.folder / "overrides.txt", text.encode())
-            files.replace(self.folder / "config.yaml", identity.to_yaml(self.config))
+            files.replace(self.folder / "config.yaml", identity.to_yaml(config))
         reach("create.config")
         for line in changed:
             progress.say(f"continuing with {line}")
@@ -221,7 +220,7 @@ class Run:
         for folder in checkpoint.listed(self._checkpoints):
             try:
                 manifest = checkpoint.read_manifest(folder)
-                if manifest.run not in (self.identity, self._began_as):
+                if manifest.run != self.identity:
                     raise CheckpointError(folder, "it belongs to another run")
                 found = manifest, checkpoint.load(folder)
                 break

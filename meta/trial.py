@@ -241,7 +241,7 @@ def one_round(
     stacked = {key: torch.stack(value) for key, value in rows.items()}
     lived = stacked.pop("alive")
     if late:
-        stacked["rew"] = torch.from_numpy(family.settle()) * lived
+        stacked["rew"] = torch.from_numpy(family.settle()).where(lived, torch.zeros(()))
     named = ("obs", "act", "next_obs", "feat", "next_feat", "rew", "terminated", "truncated")
     steps = len(stacked["rew"])
     parts = {key: stacked.pop(key) for key in named}

@@ -2,6 +2,7 @@
 
     .venv/bin/python scripts/meta_results.py                  # all rows
     .venv/bin/python scripts/meta_results.py rl2-bandit_5x10  # one row
+    .venv/bin/python scripts/meta_results.py --tests maml-point_goal    # only the row's own test
     .venv/bin/python scripts/meta_results.py --table          # only rewrite table and curves
 
 Each run is the plain command `metatrain ...` with one thread, in `runs/results/<row>/<seed>`; a run
@@ -21,7 +22,7 @@ from statistics import median
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from meta_rows import ROWS, Numbers  # noqa: E402
-from result_runs import RAW, ROOT, RUNS, SEEDS, evaluate, run  # noqa: E402
+from result_runs import RAW, ROOT, RUNS, SEEDS, commit, evaluate, run  # noqa: E402
 
 sys.path.insert(0, str(ROOT))
 from logbook.curve_picture import Panel, draw  # noqa: E402
@@ -64,6 +65,8 @@ def start(row: str, seed: int, only_test: bool) -> int:
     code = 0 if only_test else run("meta", words, folder)
     if code == 0 and ROWS[row].test:
         to = folder / "test.json"
+        to.unlink(missing_ok=True)
+        (folder / "test.commit").write_text(commit())
         return evaluate(folder, [*ROWS[row].test.split(), "--json", str(to.relative_to(ROOT))])
     return code
 
@@ -80,8 +83,11 @@ def keep(row: str, seeds: list[int]) -> None:
             numbers = json.loads((folder / "summary.json").read_text())
             numbers["commit"] = (folder / "commit").read_text()
             numbers.pop("next", None)  # a path of this machine
-            if (folder / "test.json").exists():
+            if ROWS[row].test:
+                if not (folder / "test.json").exists():
+                    continue  # judged by nothing else
                 numbers["test"] = json.loads((folder / "test.json").read_text())
+                numbers["test"]["commit"] = (folder / "test.commit").read_text()
             kept[str(seed)] = numbers
     if kept:
         RAW.mkdir(parents=True, exist_ok=True)

@@ -29,7 +29,7 @@ def gained(meta: Numbers) -> str:
     """The return before and after the first step, and what it adds, in standard errors too."""
     before, after = meta["returns_by_shot"][:2]
     gain, error = meta["gains_by_shot"][1], meta["gains_by_shot_95"][1] / 1.96
-    return f"{before:.1f} / {after:.1f}: {gain:+.1f} ({gain / error:.0f} s.e.)"
+    return f"{before:.1f} / {after:.1f}: {gain:+.1f} ({gain / error:.1f} s.e.)"
 
 
 def and_untrained(meta: Numbers) -> str:

@@ -16,8 +16,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 
-from logbook import checkpoint, killpoints, metrics, progress, run, versions
+from logbook import checkpoint, identity, killpoints, metrics, progress, run, versions
 from logbook.errors import Exit, UserError
 from logbook.identity import digest
 from logbook.run import Run
@@ -479,19 +480,35 @@ def test_only_what_alters_the_learning_makes_another_run(
     assert digest(base, "pretrain") != digest(base, "finetune")
 
 
-def test_a_run_from_before_a_key_goes_on_with_what_was_done_then(tmp_path: Path) -> None:
-    before = CONFIG | {"tasks": {"name": "point_goal", "unit": 1.0}}
-    with pytest.raises(KeyboardInterrupt):
-        _train(tmp_path / "a", before, until=17)
-    now = before | {"tasks": {"name": "point_goal", "unit": 1.0, "size": 0.5, "walls": None}}
-    other = before | {"tasks": {"name": "point_goal", "unit": 1.0, "size": 0.7, "walls": None}}
+def test_a_run_from_before_some_keys_goes_on_as_they_come(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three ages: before `size` and `walls`, before `walls`, and with both."""
+    ages = [{"name": "point_goal", "unit": 1.0} | k for k in ({}, {"size": 0.5}, {"walls": None})]
+    ages[2] |= ages[1]
+    folder = tmp_path / "a"
+    for stop, tasks in zip((12, 17), ages[:2], strict=True):
+        with monkeypatch.context() as then, pytest.raises(KeyboardInterrupt):
+            then.setattr(identity, "filled", lambda raw, tasks=tasks: {**raw, "tasks": tasks})
+            _train(folder, CONFIG | {"tasks": tasks, "steps": 20}, until=stop)
     with pytest.raises(UserError, match=r"another config \(tasks.size: 0.5 -> 0.7\)"):
-        _train(tmp_path / "a", other)
-    _train(tmp_path / "a", now)
-    _train(tmp_path / "b", now)
-    rows, whole = _rows(tmp_path / "a"), _rows(tmp_path / "b")
+        _train(folder, CONFIG | {"tasks": ages[2] | {"size": 0.7}})
+    last = CONFIG | {"tasks": ages[2]}
+    _train(folder, last)
+    _train(tmp_path / "b", last)
+    rows, whole = _rows(folder), _rows(tmp_path / "b")
     assert rows == whole and len(rows) == 15
-    assert _outcome(tmp_path / "a")[3] == _outcome(tmp_path / "b")[3]
+    assert _outcome(folder)[3] == _outcome(tmp_path / "b")[3]
+    kept = yaml.safe_load((folder / "config.yaml").read_text())
+    assert kept["tasks"] == ages[0] and kept["steps"] == CONFIG["steps"]
+
+
+def test_a_config_that_was_edited_is_not_that_of_its_checkpoints(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        _train(tmp_path, until=17)
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(CONFIG | {"seed": 2}))
+    with pytest.raises(UserError, match="no checkpoint .* can be trusted"):
+        _train(tmp_path, CONFIG | {"seed": 2})
 
 
 def test_opening_a_run_does_not_load_torch(tmp_path: Path) -> None:

@@ -282,32 +282,6 @@ def test_evaluate_wants_a_run_of_its_stage(finished: Path, tmp_path: Path) -> No
         metatrain_stage(compose("metatrain", ["tasks=skills"]).config, tmp_path / "r")
 
 
-class Walking:
-    """Three worlds a task, acts at random, a round an episode; remembers what it was told."""
-
-    told, width = False, 3
-
-    def __init__(self, hears: bool) -> None:
-        self.hears = hears
-        self.seen: list[Last] = []
-        self._rng = torch.Generator().manual_seed(0)
-
-    def rounds(self, horizon: int) -> Sequence[int]:
-        return [1] * horizon
-
-    def begin(self, n: int, told: Tensor | None) -> None:
-        return None
-
-    def act(
-        self, obs: Tensor, last: Last, memory: None, explore: bool
-    ) -> tuple[Tensor, dict[str, Tensor], None]:
-        self.seen.append(last)
-        return torch.rand(len(obs), 2, generator=self._rng) * 2 - 1, {}, None
-
-    def adapt(self, memory: None, rollout: Batch) -> None:
-        return None
-
-
 @pytest.fixture(scope="module")
 def skilled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("run") / "diayn"
@@ -358,30 +332,6 @@ def test_a_proposal_rewards_what_its_skill_does(skilled: Path) -> None:
     own = source.methods[0].reward(batch).clamp(min=-3.0)
     ids = torch.tensor([0, source.count - 1])
     assert np.allclose(rew, ((own - source.centre[ids]) / source.scale[ids]).numpy(), atol=1e-6)
-
-
-@pytest.mark.parametrize("hears", [True, False])
-def test_rewards_that_wait_are_those_told_at_once(skilled: Path, hears: bool) -> None:
-    """Whoever hears rewards gets each at its step; a round judged as a whole comes to the same."""
-    words = ["tasks=skills", f"from={skilled}", "tasks.episode_steps=7"]
-    words += ["tasks.alive=0.5", "tasks.effort=0.1"]
-    family = family_factory(compose("metatrain", words).config)(6, 0)
-    told = []
-    pay = family.source.reward
-    family.source.reward = lambda *step: told.append(len(step[0])) or pay(*step)
-    policy = Walking(hears)
-    tasks = np.array([[0.0], [family.source.count - 1.0]])
-    first, second = live(family, policy, tasks, horizon=2, explore=True)
-    assert told == ([6] * 14 if hears else [42, 42])
-    if hears:
-        heard = torch.stack([last.rew for last in policy.seen[1:]])
-        assert torch.equal(heard, torch.cat([first.rew, second.rew])[:-1])
-    which = np.repeat(tasks[:, 0], 3).astype(np.int64)
-    for t in range(7):
-        row = [getattr(second, k)[t].numpy() for k in ("obs", "feat", "next_obs", "next_feat")]
-        act = second.act[t].numpy()
-        due = pay(which, *row, act) + 0.5 - 0.1 * np.square(act).sum(1)
-        assert np.allclose(second.rew[t].numpy(), due, atol=1e-5) and due.std() > 0
 
 
 def test_a_floor_above_chance_pays_only_where_a_skill_is_recognised(skilled: Path) -> None:

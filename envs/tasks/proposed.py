@@ -83,14 +83,16 @@ class Proposed(Rewarded):
             raise ValueError(
                 f"{self.name}: tasks 0 to {self.source.count - 1} are proposed, not {numbers.max()}"
             )
-        self._numbers = numbers
+        self._numbers, self._owed = numbers, None
 
     def wait(self) -> bool:
         self._owed = []
         return True
 
     def settle(self) -> Array:
-        owed, self._owed = self._owed or [], None
+        owed, self._owed = self._owed, None
+        if not owed:
+            return super().settle()
         at_once = max(1, JUDGED // self.num_envs)
         parts = [self._paid(owed[i : i + at_once]) for i in range(0, len(owed), at_once)]
         return np.concatenate(parts).astype(np.float32)

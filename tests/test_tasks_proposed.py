@@ -1,0 +1,110 @@
+"""Rewards of proposals that wait until a round is over are those told at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from envs.hopper import Hopper
+from envs.tasks import proposed
+from envs.tasks.skills import Skills
+from meta.trial import Last, live
+from rl.types import Batch
+
+WIDTH, STEPS = 3, 60
+
+
+class Judge:
+    """Three tasks of hoppers, told apart by all that a step has; counts what it is asked."""
+
+    count = 3
+
+    def __init__(self) -> None:
+        self.asked: list[int] = []
+
+    def make_world(self, **settings: Any) -> Any:
+        return Hopper(**settings)
+
+    def reward(self, task: Any, *step: Any) -> Any:
+        self.asked.append(len(task))
+        parts = [(k + 1.0) * x.astype(np.float64).sum(1) for k, x in enumerate(step)]
+        return (100.0 * task + sum(parts)).astype(np.float32)
+
+
+class Walking:
+    """Acts at random in three worlds a task, a round an episode; remembers what it is told."""
+
+    told, width = False, WIDTH
+
+    def __init__(self, hears: bool) -> None:
+        self.hears = hears
+        self.seen: list[Last] = []
+        self._rng = torch.Generator().manual_seed(0)
+
+    def rounds(self, horizon: int) -> Sequence[int]:
+        return [1] * horizon
+
+    def begin(self, n: int, told: Tensor | None) -> None:
+        return None
+
+    def act(
+        self, obs: Tensor, last: Last, memory: None, explore: bool
+    ) -> tuple[Tensor, dict[str, Tensor], None]:
+        self.seen.append(last)
+        return torch.rand(len(obs), 3, generator=self._rng) * 2 - 1, {}, None
+
+    def adapt(self, memory: None, rollout: Batch) -> None:
+        return None
+
+
+def family() -> Skills:
+    settings = {"episodes": 2, "episode_steps": STEPS, "threads": 1, "floor": None}
+    pay = {"alive": 0.5, "effort": 0.25}
+    return Skills(num_envs=3 * WIDTH, seed=0, source=Judge(), **settings, **pay)
+
+
+def test_rewards_that_wait_are_those_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of every task, of worlds that fall at unlike times and are dead then; some at a time."""
+    monkeypatch.setattr(proposed, "JUDGED", 70)  # 7 steps of 9 worlds
+    tasks = np.array([[2.0], [0.0], [1.0]])
+    trials, asked, heard = [], [], []
+    for hears in (True, False):
+        one, policy = family(), Walking(hears)
+        trials.append(live(one, policy, tasks, horizon=2, explore=True))
+        asked.append(one.source.asked)
+        heard.append(torch.stack([last.rew for last in policy.seen[1:]]))
+    for now, late in zip(*trials, strict=True):
+        assert torch.equal(now.rew, late.rew) and torch.equal(now.next_obs, late.next_obs)
+        lived = now.extras["valid"]
+        assert (now.rew != 0).equal(lived) and not lived.all()
+        assert len({int(n) for n in lived.sum(0)}) > 3
+        steps = [getattr(now, k).flatten(0, 1).numpy() for k in ("obs", "feat", "next_obs")]
+        steps += [now.next_feat.flatten(0, 1).numpy(), now.act.flatten(0, 1).numpy()]
+        which = np.tile(np.repeat(tasks[:, 0], WIDTH), len(now.rew))
+        due = Judge().reward(which, *steps) - 0.25 * np.square(steps[-1]).sum(1)
+        due += np.where(now.terminated.flatten().numpy(), 0.0, 0.5)
+        assert np.allclose(due[lived.flatten()], now.rew[lived].numpy(), rtol=1e-5, atol=1e-3)
+    first, second = (len(rollout.rew) for rollout in trials[0])
+    assert asked[0] == [9] * (first + second)
+    assert set(asked[1][:-1]) <= {63, 9 * (first % 7)} and sum(asked[1]) == sum(asked[0])
+    whole = torch.cat([rollout.rew for rollout in trials[0]])
+    assert torch.equal(heard[0], whole[:-1]) and not heard[1].any()
+
+
+def test_a_family_that_waited_in_vain_pays_at_once_again() -> None:
+    """A round that was broken off leaves nothing behind for the next trial."""
+    one = family()
+    one.enter(np.zeros((9, 1)))
+    one.reset()
+    assert one.wait()
+    assert not one.step(np.zeros((9, 3), np.float32))[1].any()
+    one.enter(np.zeros((9, 1)))
+    one.reset()
+    assert one.step(np.zeros((9, 3), np.float32))[1].all()
+    with pytest.raises(ValueError, match="owes no rewards"):
+        one.settle()
