@@ -35,7 +35,7 @@ ROWS: dict[str, str] = {
     "diayn_ppo-cheetah": "skill=diayn env=cheetah agent=ppo num_envs=128 "
     "steps=3000000 skill.ramp=[4e5,1.2e6]",
     "metra-cheetah": "skill=metra env=cheetah",
-    "metra-ant": "skill=metra env=ant steps=300000",
+    "metra-ant": "skill=metra env=ant steps=700000",
     "metra-point": "skill=metra env=point steps=60000",
 }
 
