@@ -195,6 +195,8 @@ def one(name: str, method: str, family: str, seed: int) -> Numbers:
     world = WORLDS[name]
     make = family_of(family, world.families[family])
     learner, wall = learner_for(name, method, make, seed)
+    if world.width is not None:
+        learner.width = world.width
     tried = held_out(make, world.validation, seed_for(seed, "validation"))
     tasks = held_out(make, world.tasks, seed_for(seed, "test"))
     few = min(3, world.steps)

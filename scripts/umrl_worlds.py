@@ -40,6 +40,7 @@ class World:
     laters: tuple[float, ...] = (0.2, 0.5)  # of the rate, for steps after the first
     steps: int = 3  # of adaptation
     tasks: int = 40  # to test on
+    width: int | None = None  # episodes a step of the test; none: as many as in training
     validation: int = 20
 
 
@@ -62,6 +63,8 @@ WORLDS = {
         pretrain="skill=diayn env=point env.size=0.5 env.step_size=0.1 steps=60000",
         words="steps=4000000",
         families={"point_goal": {"unit": 0.5, "walls": 0.5}},
+        tasks=100,
+        width=40,  # as MAML's released code tests
     ),
     "corner": World(
         source="umrl-corner/pretrain",
