@@ -129,7 +129,8 @@ def train(name: str, method: str, seed: int) -> int:
 def protocol(world: World, but: list[str]) -> Numbers:
     """What the methods beside those of `but` must have been run with, as JSON has it."""
     kept = {m: f"metatrain {w} {world.words}" for m, w in methods_of(world).items() if m not in but}
-    return {"commands": kept, "rates": list(world.rates), "laters": list(world.laters)}
+    rates = {"rates": list(world.rates), "laters": list(world.laters)}
+    return {"commands": kept, "width": world.width, **rates}
 
 
 def once(module: str, words: list[str], folder: Path) -> int:
@@ -155,6 +156,7 @@ def test(name: str, seeds: list[int], workers: int, methods: list[str]) -> Numbe
         "commands": {m: f"metatrain {w} {world.words}" for m, w in methods_of(world).items()},
         "pretrain": f"pretrain {world.pretrain}" if world.source else None,
         "seeds": seeds,
+        "width": world.width,  # episodes a step of the test
         "rates": world.rates,
         "laters": world.laters,
         "families": {},
