@@ -87,8 +87,8 @@ def nice(low: float, high: float) -> tuple[float, float]:
 
 
 def short(value: float) -> str:
-    """A number in few characters: 1.23M, 45.6k, 0.789."""
+    """A number in few characters: 1.23M, 45.6k, 6,250, 0.789."""
     for size, letter in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
         if abs(value) >= size:
             return f"{value / (1e3 if letter == 'k' else size):.3g}{letter}"
-    return f"{value:.3g}"
+    return f"{value:,.0f}" if abs(value) >= 999.5 else f"{value:.3g}"

@@ -256,6 +256,7 @@ def test_a_reports_axes_hold_their_curve_and_end_on_round_numbers():
     low, high = charts.nice(5.0, 5.0)
     assert low < 5 < high
     assert charts.short(1234567) == "1.23M" and charts.short(0.5) == "0.5"
+    assert [charts.short(x) for x in (999.6, -6250.0, 12345.0)] == ["1,000", "-6,250", "12.3k"]
 
 
 def test_pages_say_nothing_a_browser_could_run():
