@@ -49,10 +49,10 @@ ROWS: dict[str, tuple[str, str, list[str], list[int]]] = {
     ),
     "ant-waypoints": (
         "metra-ant",
-        "task=waypoints task.at=[[4.0,0.0],[4.0,4.0]] task.radius=1.5 num_envs=16 steps=60000 "
+        "task=waypoints task.at=[[4.0,0.0],[4.0,4.0]] task.radius=1.5 num_envs=16 steps=120000 "
         "evaluate.every=10000",
         ["hierarchy strategy.sees=task", "scratch"],
-        [20000, 40000, 60000],
+        [20000, 60000, 120000],
     ),
     "point-goal_3_4": (
         "diayn-point",
