@@ -109,7 +109,7 @@ class Tasks:
         return False
 
     def settle(self) -> Array:
-        """The rewards [T, N] float32 of the steps since `wait`; later ones are told at once again."""
+        """The rewards [T, N] float32 of the steps since `wait`, which is over then."""
         raise ValueError(f"{self.name} owes no rewards")
 
     def rewards(self, tasks: Array, feat: Array, next_feat: Array, act: Array) -> Array:
