@@ -25,11 +25,17 @@ def sparse_shots(meta: Numbers) -> str:
     return " / ".join(f"{x:.2f}" for x in meta["returns_by_shot"][:4])
 
 
-def gained(meta: Numbers) -> str:
-    """The return before and after the first step, and what it adds, in standard errors too."""
-    before, after = meta["returns_by_shot"][:2]
-    gain, error = meta["gains_by_shot"][1], meta["gains_by_shot_95"][1] / 1.96
-    return f"{before:.1f} / {after:.1f}: {gain:+.1f} ({gain / error:.1f} s.e.)"
+def gained(*steps: int) -> Callable[[Numbers], str]:
+    """The return before, that after so many steps, and what these add, in standard errors too."""
+
+    def shown(meta: Numbers) -> str:
+        by_shot, parts = meta["returns_by_shot"], []
+        for k in steps:
+            gain, error = meta["gains_by_shot"][k], meta["gains_by_shot_95"][k] / 1.96
+            parts.append(f"{by_shot[k]:.1f}: {gain:+.1f} ({gain / error:.1f} s.e.)")
+        return " / ".join([f"{by_shot[0]:.1f}", *parts])
+
+    return shown
 
 
 def and_untrained(meta: Numbers) -> str:
@@ -256,30 +262,30 @@ ROWS: dict[str, Row] = {
     ),
     "maml-hopper_dynamics": Row(
         "learner=maml tasks=hopper_dynamics tasks.threads=1 steps=3000000 evaluate.tasks=40",
-        gained,
+        gained(1),
         "return of 200 steps before / after a step",
         "-",
         "3 s.e.",
     ),
     "maml-walker_dynamics": Row(
         "learner=maml tasks=walker_dynamics tasks.threads=1 steps=3000000 evaluate.tasks=40",
-        gained,
+        gained(1),
         "return of 200 steps before / after a step",
         "-",
         "3 s.e.",
     ),
     "maml-ant_goal": Row(
-        "learner=maml tasks=ant_goal tasks.threads=1 tasks.episode_steps=100 "
-        "learner.inner_lr=0.1 steps=2000000 evaluate.tasks=40",
-        gained,
-        "return of 100 steps before / after a step",
+        "learner=maml tasks=ant_goal tasks.threads=1 tasks.episode_steps=100 steps=5000000 "
+        "evaluate.tasks=100",
+        gained(1, 3),
+        "return of 100 steps before / after a step / after three",
         "-",
         "3 s.e.",
     ),
     "maml-ant_velocity": Row(
         "learner=maml tasks=ant_velocity tasks.threads=1 tasks.episode_steps=100 "
         "learner.inner_lr=0.1 steps=2000000 evaluate.tasks=40",
-        gained,
+        gained(1),
         "return of 100 steps before / after a step",
         "-",
         "3 s.e.",
