@@ -107,7 +107,7 @@ class DmcJaco(SuiteWorld):
         if self._drawing is None:
             self._drawing = Drawing(self.model, self.camera)
         self._drawing.model.site_pos[self._site] = row[-3:]
-        return self._drawing.frame(row[:-3], width, height)
+        return self._drawing.frame(row[:-3], width, height, self.places)
 
     def close_extras(self, **kwargs: Any) -> None:
         """Free the renderers and the task."""

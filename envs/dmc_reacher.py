@@ -75,7 +75,7 @@ class DmcReacher(SuiteWorld):
         """A picture [height, width, 3] of one row of `snapshot()`, seen from above."""
         if self._drawing is None:
             self._drawing = Drawing(_with_movable_target(self._wanted), self.camera)
-        return self._drawing.frame(row, width, height)
+        return self._drawing.frame(row, width, height, self.places)
 
 
 def _with_movable_target(radius: float) -> mujoco.MjModel:

@@ -23,6 +23,8 @@ _NEAR = 50.0  # metres; no world with walls is larger
 _FLOOR = np.array([[118, 136, 152], [150, 168, 184]])  # the checker's two tones
 _SKY = np.array([[205, 216, 228], [238, 243, 248]])
 
+_PLACE = np.array([0.45, 0.75, 0.55, 0.8], np.float32)
+
 _OFF = ("disable", "disabled", "off", "false", "0")  # values of MUJOCO_GL
 
 _failed: list[str] = []  # why OpenGL is not to be had: after one failure MuJoCo's next try aborts
@@ -55,10 +57,12 @@ class Drawing:
         self._renderers: dict[tuple[int, int], Any] = {}
         _prepare(self.model)
 
-    def frame(self, qpos: NDArray[Any], width: int, height: int) -> NDArray[np.uint8]:
-        """A picture [height, width, 3] of the model at `qpos` [nq].
+    def frame(
+        self, qpos: NDArray[Any], width: int, height: int, places: NDArray[Any]
+    ) -> NDArray[np.uint8]:
+        """A picture [height, width, 3] of the model at `qpos` [nq], discs on the floor at `places`.
 
-        Raises RuntimeError if no OpenGL is to be had.
+        `places` [M, 3] are x, y, radius in m. Raises RuntimeError if no OpenGL is to be had.
         """
         self._data.qpos[:] = qpos
         mujoco.mj_kinematics(self.model, self._data)
@@ -77,6 +81,8 @@ class Drawing:
         view.lookat[:] = *(place - home), self._camera.height
         renderer = self._renderer(width, height)
         renderer.update_scene(self._data, view)
+        for x, y, radius in places:
+            _disc(renderer.scene, np.array([x - home[0], y - home[1], 0.0]), radius)
         for flag in _PLAIN:
             renderer.scene.flags[getattr(mujoco.mjtRndFlag, flag)] = False
         picture: NDArray[np.uint8] = renderer.render()
@@ -112,6 +118,21 @@ class Drawing:
             atexit.unregister(_close_all)
             atexit.register(_close_all)  # before OpenGL's own, which runs if registered later
         return self._renderers[width, height]
+
+
+def _disc(scene: mujoco.MjvScene, middle: NDArray[Any], radius: float) -> None:
+    """Put a flat disc into the scene, where there is room for it."""
+    if scene.ngeom >= scene.maxgeom:
+        return
+    mujoco.mjv_initGeom(
+        scene.geoms[scene.ngeom],
+        mujoco.mjtGeom.mjGEOM_CYLINDER,
+        np.array([radius, 0.01, 0.0]),
+        middle,
+        np.eye(3).ravel(),
+        _PLACE,
+    )
+    scene.ngeom += 1
 
 
 def _close_all() -> None:

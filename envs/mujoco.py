@@ -240,7 +240,7 @@ class MujocoWorld(World):
         """A picture [height, width, 3] of one row of `snapshot()`; the physics is not touched."""
         if self._drawing is None:
             self._drawing = Drawing(self.model, self.camera)
-        return self._drawing.frame(row, width, height)
+        return self._drawing.frame(row, width, height, self.places)
 
     def close_extras(self, **kwargs: Any) -> None:
         """Free the renderers."""

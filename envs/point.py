@@ -15,7 +15,8 @@ from rl.types import State
 __all__ = ["Point"]
 
 Place = Callable[[float, float], tuple[float, float]]
-PAPER, GRID, INK, DOT = (255, 255, 255), (228, 228, 228), (60, 60, 60), (214, 69, 65)
+PAPER, GRID, INK = (255, 255, 255), (228, 228, 228), (60, 60, 60)
+DOT, PLACE = (214, 69, 65), (178, 216, 190)
 
 
 class Point(World):
@@ -110,6 +111,10 @@ class Point(World):
             return width + scale * x, height - scale * y
 
         self._draw_room(pen, at)
+        for place_x, place_y, reach in self.places:
+            left, top = at(place_x - reach, place_y + reach)
+            right, bottom = at(place_x + reach, place_y - reach)
+            pen.ellipse((left, top, right, bottom), PLACE, INK, 2)
         x, y = at(float(row[0]), float(row[1]))
         radius = max(6.0, 0.05 * min(width, height))
         pen.ellipse((x - radius, y - radius, x + radius, y + radius), fill=DOT)

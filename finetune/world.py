@@ -20,6 +20,7 @@ class TaskWorld:
 
     def __init__(self, inner: World, task: Task) -> None:
         self.inner, self.task = inner, task
+        inner.places = task.places
         self.num_envs = inner.num_envs
         self.single_action_space = inner.single_action_space
         self.taken = 0

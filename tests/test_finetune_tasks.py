@@ -138,6 +138,25 @@ def test_success_ends_an_episode_only_if_asked() -> None:
         assert not world.solved.any()
 
 
+@pytest.mark.parametrize("env", ["point", "ant"])
+def test_pictures_of_waypoints_show_the_places(env: str) -> None:
+    world = task_world("waypoints", env, 1)
+    world.task.places[:] = [2.0, 0.0, 1.2]
+    try:
+        world.reset(seed=0)
+        row = world.snapshot()[0]
+        try:
+            shown = world.draw(row, 96, 64).astype(int)
+        except RuntimeError as reason:
+            pytest.skip(str(reason))
+        world.inner.places = world.inner.places[:0]
+        changed = np.argwhere((shown != world.draw(row, 96, 64)).any(-1))
+        assert 20 < len(changed) < 96 * 64 / 4
+        assert (changed[:, 1] > 96 / 2).all()  # +x is to the right
+    finally:
+        world.close()
+
+
 def test_waypoints_are_paid_once_and_in_order() -> None:
     inner = make_default("point", num_envs=2, step_size=0.5)
     task = Waypoints(

@@ -21,6 +21,8 @@ class Task:
     width: int = 0
     """W, the numbers that are shown behind obs."""
     can_succeed: bool = False
+    places: Array = np.zeros((0, 3))
+    """Where it wants the agent to be, for pictures: circles [M, 3] of x, y, radius, m."""
 
     def __init__(self, world: WorldSpec, title: str, ends: bool) -> None:
         self.world, self.title, self.ends = world, title, ends

@@ -48,6 +48,7 @@ class Waypoints(Task):
             raise ValueError(f"task.radius={radius}: want it above 0, for example task.radius=1")
         self._at = np.array([*at, at[-1]], np.float64)  # the last again: all are reached
         self._radius = radius
+        self.places = np.array([(x, y, radius) for x, y in at], np.float64)
         self._plane = [world.feat_names.index(name) for name in world.plane]
         self._reward = Expression(reward, world, "task.reward", ("reached", "to_go"))
         self._count = len(at)
