@@ -62,12 +62,14 @@ WORLDS = {
         source="umrl-point/pretrain",
         pretrain="skill=diayn env=point env.size=0.5 env.step_size=0.1 steps=60000",
         words="steps=4000000",
-        methods=METHODS["maml"]
-        | {
-            OURS: "learner=maml tasks=skills burn_in=0",
-            "UML-Random": "learner=maml tasks=random_discriminator burn_in=0",
+        methods=METHODS["maml"] | {OURS: "learner=maml tasks=skills burn_in=0"},
+        others={
+            "UML-DIAYN, K=1": ("learner=maml tasks=skills", "umrl-point/pretrain/{seed}"),
+            "UML-Random, K=0": (
+                "learner=maml tasks=random_discriminator burn_in=0",
+                "umrl-point/pretrain/{seed}",
+            ),
         },
-        others={"UML-DIAYN, K=1": ("learner=maml tasks=skills", "umrl-point/pretrain/{seed}")},
         families={"point_goal": {"unit": 0.5, "walls": 0.5}},
         tasks=100,
         width=40,  # as MAML's released code tests
