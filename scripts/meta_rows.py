@@ -283,10 +283,10 @@ ROWS: dict[str, Row] = {
         "3 s.e.",
     ),
     "maml-ant_velocity": Row(
-        "learner=maml tasks=ant_velocity tasks.threads=1 tasks.episode_steps=100 "
-        "learner.inner_lr=0.1 steps=2000000 evaluate.tasks=40",
-        gained(1),
-        "return of 100 steps before / after a step",
+        "learner=maml tasks=ant_velocity tasks.threads=1 tasks.episode_steps=100 burn_in=0 "
+        "learner.inner_lr=0.1 steps=4000000 evaluate.tasks=100",
+        gained(1, 3),
+        "return of 100 steps before / after a step / after three",
         "-",
         "3 s.e.",
     ),
