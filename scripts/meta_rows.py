@@ -284,10 +284,11 @@ ROWS: dict[str, Row] = {
     ),
     "maml-ant_velocity": Row(
         "learner=maml tasks=ant_velocity tasks.threads=1 tasks.episode_steps=100 burn_in=0 "
-        "learner.inner_lr=0.1 steps=4000000 evaluate.tasks=100",
-        gained(1, 3),
-        "return of 100 steps before / after a step / after three",
+        "learner.inner_lr=0.1 steps=4000000 evaluate.tasks=4 evaluate.baselines=false",
+        gained(1, 3, 10),
+        "return of 100 steps before / after a step / after three / after ten",
         "-",
         "3 s.e.",
+        "evaluate.tasks=60 evaluate.horizon=11 evaluate.baselines=true learner.later=1",
     ),
 }
