@@ -127,6 +127,12 @@ def plain(config: DictConfig) -> dict[str, Any]:
     return {str(k): v for k, v in found.items()}
 
 
+def _groups_of(command: str) -> list[str]:
+    """The groups that a command chooses from: those of its yaml's defaults that name a choice."""
+    defaults = read_yaml(CONFIGS / f"{command}.yaml")["defaults"]
+    return [key for one in defaults if isinstance(one, dict) for key in one if " " not in key]
+
+
 def search_path(config_dirs: list[str] | None) -> list[str]:
     """The override that adds users' config folders."""
     if not config_dirs:
@@ -231,6 +237,12 @@ class _Composer:
 
     def _check_choice(self, override: Override) -> None:
         group, value = override.key_or_group, override.value()
+        own = _groups_of(self.command)
+        if group not in own and not (override.is_add() or override.is_force_add()):
+            raise UserError(
+                f"{override.input_line}: {self.command} has no {group} to choose; "
+                f"it has {', '.join(own)}"
+            )
         known = self.choices[group]
         if group not in GROUPS and (override.is_delete() or value is None):
             return

@@ -33,7 +33,7 @@ import torch
 import yaml
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from result_runs import RAW, RUNS, SEEDS, run  # noqa: E402
+from result_runs import RAW, RUNS, SEEDS, commit, run  # noqa: E402
 from umrl_worlds import UNTRAINED, WORLDS, World, methods_of  # noqa: E402
 
 from logbook.build import build  # noqa: E402
@@ -117,18 +117,23 @@ def prepare(name: str, seed: int) -> int:
 
 def train(name: str, method: str, seed: int) -> int:
     """A learner's run."""
-    world = WORLDS[name]
-    words = methods_of(world)[method].split()
-    if "oracle" not in method and world.source:
-        source = world.others[method][1] if method in world.others else f"{world.source}/{{seed}}"
-        words.append(f"from=runs/results/{source.format(seed=seed)}")
-    words += [*world.words.split(), "evaluate.tasks=4", "evaluate.baselines=false"]
-    return once("meta", [*words, f"seed={seed}"], folder_of(name, method, seed))
+    words = [*typed(WORLDS[name], method).format(seed=seed).split(), f"seed={seed}"]
+    words += ["evaluate.tasks=4", "evaluate.baselines=false"]
+    return once("meta", words, folder_of(name, method, seed))
+
+
+def typed(world: World, method: str) -> str:
+    """What is typed after `metatrain` for a method; {seed} is the run's own."""
+    words = f"{methods_of(world)[method]} {world.words}"
+    if "oracle" in method or not world.source:
+        return words
+    source = world.others.get(method, ("", ""))[1] or f"{world.source}/{{seed}}"
+    return f"{words} from=runs/results/{source}"
 
 
 def protocol(world: World, but: list[str]) -> Numbers:
     """What the methods beside those of `but` must have been run with, as JSON has it."""
-    kept = {m: f"metatrain {w} {world.words}" for m, w in methods_of(world).items() if m not in but}
+    kept = {m: f"metatrain {typed(world, m)}" for m in methods_of(world) if m not in but}
     rates = {"rates": list(world.rates), "laters": list(world.laters)}
     return {"commands": kept, "width": world.width, **rates}
 
@@ -153,9 +158,11 @@ def test(name: str, seeds: list[int], workers: int, methods: list[str]) -> Numbe
     """These learners and, where all are asked for, the untrained one on held-out tasks."""
     world = WORLDS[name]
     found: Numbers = {
-        "commands": {m: f"metatrain {w} {world.words}" for m, w in methods_of(world).items()},
+        "commands": {m: f"metatrain {typed(world, m)}" for m in methods_of(world)},
         "pretrain": f"pretrain {world.pretrain}" if world.source else None,
         "seeds": seeds,
+        "tested at": commit(),
+        "tested on": world.families,
         "width": world.width,  # episodes a step of the test
         "rates": world.rates,
         "laters": world.laters,

@@ -79,6 +79,24 @@ def test_defaults_are_whole_and_typed():
     assert compose("pretrain", ["steps=2e6"]).config["steps"] == 2_000_000
 
 
+@pytest.mark.parametrize("command", ["pretrain", "metatrain", "finetune"])
+def test_groups_of_other_commands_are_refused(command: str) -> None:
+    own = {
+        "pretrain": ["env", "agent", "skill", "preset"],
+        "metatrain": ["tasks", "learner"],
+        "finetune": ["task", "strategy"],
+    }
+    inherited = ["env", "agent", "skill"] if command == "finetune" else []
+    for group in sorted(p.name for p in CONFIGS.iterdir() if p.is_dir() and p.name[0] != "_"):
+        if group in [*own[command], *inherited]:
+            continue
+        choice = sorted((CONFIGS / group).glob("*.yaml"))[0].stem
+        with pytest.raises(UserError) as caught:
+            compose(command, [f"{group}={choice}"])
+        told = f"{group}={choice}: {command} has no {group} to choose; it has "
+        assert str(caught.value) == told + ", ".join(own[command])
+
+
 def test_the_command_line_wins_over_the_preset_and_that_over_the_choices():
     paper = compose("pretrain", ["preset=diayn_paper"]).config
     assert paper["skill"]["num_skills"] == 50 and paper["agent"]["hidden"] == [300, 300]
