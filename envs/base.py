@@ -87,7 +87,7 @@ class World(VectorEnv[Array, Array, Array]):
         self._ended: NDArray[np.bool_] = np.ones(num_envs, np.bool_)  # must be reset before a step
         self._rngs: list[np.random.Generator] = []
         self._seen: tuple[Array, Array] | None = None  # the last observations and feats returned
-        self.places: Array = np.zeros((0, 3))  # circles that `draw` shows: x, y, radius, m
+        self.places: Array = np.zeros((0, 3))  # x, y, radius, m: for `draw` to mark, where it can
 
     @property
     def world_spec(self) -> WorldSpec:

@@ -4,8 +4,8 @@
 
 The step of the family that the skills of RUN propose, against the step of their bare world: paid
 at once, as learners need it that act on rewards (RL²), and paid when the episodes are over, which
-is how those by gradient steps live. And env steps per second of MAML's whole loop on it, against
-the same on a hand-made family of that world. All take turns in one process.
+is how those by gradient steps live. And env steps per second of the whole loops of MAML and RL² on
+it, against the same on a hand-made family of that world. All take turns in one process.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     proposed = ["tasks=skills", f"from={options.source}"]
     hand_made = [f"tasks={options.hand_made}"]
     rows = [row for n in options.worlds for row in _steps(proposed, n, options)]
-    rows.append(_training(proposed, hand_made, options))
+    rows += [_training(learner, proposed, hand_made, options) for learner in ("maml", "rl2")]
     note = (
         "bar: a proposed reward costs at most 10 % of the step; training at least 0.8 of the rate"
     )
@@ -51,7 +51,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
 
 def _steps(proposed: list[str], n: int, options: argparse.Namespace) -> list[dict[str, Any]]:
     """The world's step alone, and with the reward of a proposal, told at once and late."""
-    family = family_factory(_config(proposed, options))(n, 0)
+    family = family_factory(_config("maml", proposed, options))(n, 0)
     world = family.world
     family.enter(np.arange(n)[:, None] % family.source.count)
     rng = np.random.default_rng(0)
@@ -86,9 +86,11 @@ def _steps(proposed: list[str], n: int, options: argparse.Namespace) -> list[dic
     ]
 
 
-def _training(proposed: list[str], hand: list[str], options: argparse.Namespace) -> dict[str, Any]:
-    """Whole rounds of MAML on hand-made and on proposed tasks."""
-    trainings = [assemble(_config(words, options)) for words in (hand, proposed)]
+def _training(
+    learner: str, proposed: list[str], hand: list[str], options: argparse.Namespace
+) -> dict[str, Any]:
+    """Whole rounds of a learner on hand-made and on proposed tasks."""
+    trainings = [assemble(_config(learner, words, options)) for words in (hand, proposed)]
     steps = []
 
     def rounds(k: int) -> Callable[[], None]:
@@ -104,16 +106,16 @@ def _training(proposed: list[str], hand: list[str], options: argparse.Namespace)
     taken = steps[-1]
     pairs = [x / y for x, y in zip(a, b, strict=True)]
     return {
-        "what": "MAML, env steps",
+        "what": f"{learner}, env steps",
         "without /s": taken / min(a),
         "with /s": taken / min(b),
         "time ratio": 1 / statistics.median(pairs),
     }
 
 
-def _config(words: list[str], options: argparse.Namespace) -> dict[str, Any]:
-    extra = ["learner=maml", "tasks.episode_steps=100", f"tasks.threads={options.threads}"]
-    return compose("metatrain", [*words, *extra]).config
+def _config(learner: str, words: list[str], options: argparse.Namespace) -> dict[str, Any]:
+    extra = ["tasks.episode_steps=100", f"tasks.threads={options.threads}"]
+    return compose("metatrain", [f"learner={learner}", *words, *extra]).config
 
 
 def _turns(runs: list[Callable[[], None]], turns: int) -> list[list[float]]:

@@ -140,8 +140,9 @@ def test_success_ends_an_episode_only_if_asked() -> None:
 
 @pytest.mark.parametrize("env", ["point", "ant"])
 def test_pictures_of_waypoints_show_the_places(env: str) -> None:
-    world = task_world("waypoints", env, 1)
-    world.task.places[:] = [2.0, 0.0, 1.2]
+    inner = make_default(env, num_envs=1)
+    node = {**NODES["waypoints"], "at": [[2.0, 0.0]], "radius": 1.2}
+    world = TaskWorld(inner, build("task", node, world=inner.world_spec))
     try:
         world.reset(seed=0)
         row = world.snapshot()[0]
@@ -149,7 +150,7 @@ def test_pictures_of_waypoints_show_the_places(env: str) -> None:
             shown = world.draw(row, 96, 64).astype(int)
         except RuntimeError as reason:
             pytest.skip(str(reason))
-        world.inner.places = world.inner.places[:0]
+        inner.places = np.zeros((0, 3))
         changed = np.argwhere((shown != world.draw(row, 96, 64)).any(-1))
         assert 20 < len(changed) < 96 * 64 / 4
         assert (changed[:, 1] > 96 / 2).all()  # +x is to the right

@@ -21,11 +21,10 @@ class Task:
     width: int = 0
     """W, the numbers that are shown behind obs."""
     can_succeed: bool = False
-    places: Array = np.zeros((0, 3))
-    """Where it wants the agent to be, for pictures: circles [M, 3] of x, y, radius, m."""
 
     def __init__(self, world: WorldSpec, title: str, ends: bool) -> None:
         self.world, self.title, self.ends = world, title, ends
+        self.places: Array = np.zeros((0, 3))  # for pictures: circles of x, y, radius, m
 
     def begin(self, n: int) -> Array:
         """The memory of n episodes that begin, [n, M]."""
