@@ -65,6 +65,9 @@ def main() -> None:
 
 
 def _main() -> int:
+    if {"-h", "--help"} & set(sys.argv[1:]):
+        progress.say((__doc__ or "").strip())
+        return 0
     asked = dict(word.partition("=")[::2] for word in sys.argv[1:])
     strange = set(asked) - {"env", "seed", "out"}
     if strange or asked.get("env") not in RECIPES:
