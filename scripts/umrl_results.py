@@ -232,7 +232,9 @@ def one(name: str, method: str, family: str, seed: int) -> Numbers:
     shared = returns(same, tasks, few, "test") if rates else found["returns"][: few + 1]
     found["returns_at_shared_rate"] = np.round(shared, 3).tolist()
     after = " / ".join(f"{x:.1f}" for x in np.mean(found["returns"], 1)[:4])
-    print(f"{name}, {family}, {method}, seed {seed}: rate {best}: {after}", flush=True)
+    edge = best is not None and best[0] in (min(world.rates), max(world.rates))
+    rate = f"rate {best}{', at the edge of those tried' if edge else ''}"
+    print(f"{name}, {family}, {method}, seed {seed}: {rate}: {after}", flush=True)
     return found
 
 
