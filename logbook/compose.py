@@ -21,7 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from logbook.build import GROUPS, nearest, trait
-from logbook.config import CONFIGS, check, inherited, read_yaml
+from logbook.config import CONFIGS, check, inherited, read_yaml, selectable
 from logbook.errors import UserError
 
 FORMULAS = ("task.reward", "task.success")
@@ -125,12 +125,6 @@ def plain(config: DictConfig) -> dict[str, Any]:
         raise UserError(f"{key}: {str(e).splitlines()[0]}") from None
     assert isinstance(found, dict)
     return {str(k): v for k, v in found.items()}
-
-
-def _groups_of(command: str) -> list[str]:
-    """The groups that a command chooses from: those of its yaml's defaults that name a choice."""
-    defaults = read_yaml(CONFIGS / f"{command}.yaml")["defaults"]
-    return [key for one in defaults if isinstance(one, dict) for key in one if " " not in key]
 
 
 def search_path(config_dirs: list[str] | None) -> list[str]:
@@ -237,7 +231,7 @@ class _Composer:
 
     def _check_choice(self, override: Override) -> None:
         group, value = override.key_or_group, override.value()
-        own = _groups_of(self.command)
+        own = selectable(self.command)
         if group not in own and not (override.is_add() or override.is_force_add()):
             raise UserError(
                 f"{override.input_line}: {self.command} has no {group} to choose; "

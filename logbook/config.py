@@ -107,11 +107,16 @@ def template(command: str) -> dict[str, Any]:
     return {k: v for k, v in raw.items() if k not in {"defaults", "hydra", *nodes}}
 
 
-def groups(command: str) -> list[str]:
-    """The groups whose choice a command's config holds as a node, such as skill and env."""
+def selectable(command: str) -> list[str]:
+    """The groups that a command chooses from, presets among them: its yaml's plain defaults."""
     raw = read_yaml(CONFIGS / f"{command}.yaml")
     keys = [next(iter(entry)) for entry in raw["defaults"] if isinstance(entry, Mapping)]
-    return [k for k in keys if k in GROUPS] + inherited(command)
+    return [k for k in keys if " " not in k]  # neither optional nor override
+
+
+def groups(command: str) -> list[str]:
+    """The groups whose choice a command's config holds as a node, such as skill and env."""
+    return [k for k in selectable(command) if k in GROUPS] + inherited(command)
 
 
 @functools.cache
