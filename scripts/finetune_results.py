@@ -7,7 +7,9 @@
 Each run is the plain command `finetune ...` with one thread, in
 `runs/results/finetune-<row>/<strategy>/<seed>`, going on from the pretrain run of the same seed
 (`scripts/results.py` makes those). A run that was stopped goes on, a finished one is not repeated.
-The raw numbers go to docs/results/finetune-<row>.json, with IQM and 95 % bootstrap intervals.
+Adapting goes on from the `metatrain` run of that seed (`scripts/umrl_results.py cheetah`). The raw
+numbers go to docs/results/finetune-<row>.json, with IQM and 95 % bootstrap intervals, beside those
+of seeds and strategies kept before.
 """
 
 from __future__ import annotations
@@ -32,13 +34,13 @@ ROWS: dict[str, tuple[str, str, list[str], list[int]]] = {
     "cheetah-run_forward": (
         "diayn-cheetah",
         "task=run_forward steps=50000 agent.updates=4",
-        ["scratch", "weights", "policy", "hierarchy", "play"],
+        ["scratch", "weights", "policy", "hierarchy", "play", "adapt"],
         [10000, 25000, 50000],
     ),
     "cheetah-run_backward": (
         "diayn-cheetah",
         "task=run_backward steps=50000 agent.updates=4",
-        ["scratch", "policy"],
+        ["scratch", "policy", "adapt"],
         [10000, 25000, 50000],
     ),
     "point-waypoints": (
@@ -61,6 +63,9 @@ ROWS: dict[str, tuple[str, str, list[str], list[int]]] = {
         [2000, 5000, 10000],
     ),
 }
+
+LEARNERS = {"diayn-cheetah": "umrl-cheetah/UML-DIAYN"}
+"""Pretrain row: the metatrain runs on its skills, which adapting goes on from."""
 
 
 def main() -> None:
@@ -91,6 +96,8 @@ def main() -> None:
 def start(row: str, strategy: str, seed: int) -> int:
     """One run; returns its exit code."""
     source, words, _, _ = ROWS[row]
+    if strategy.split()[0] == "adapt":
+        source = LEARNERS[source]
     said = [f"from=runs/results/{source}/{seed}", *words.split(), *f"strategy={strategy}".split()]
     folder = RUNS / f"finetune-{row}" / strategy.split()[0] / str(seed)
     return run("finetune", [*said, f"seed={seed}", "env.threads=1"], folder)
@@ -99,22 +106,27 @@ def start(row: str, strategy: str, seed: int) -> int:
 def keep(row: str) -> None:
     """Gather what is finished of a row into docs/results, with what it comes to."""
     source, words, strategies, at = ROWS[row]
+    place = RAW / f"finetune-{row}.json"
+    before = json.loads(place.read_text())["strategies"] if place.exists() else {}
     raw: dict[str, Any] = {"command": f"finetune from={source} {words}", "threads": 1}
     found: dict[str, list[dict[str, Any]]] = {}
     for strategy in strategies:
-        for folder in sorted((RUNS / f"finetune-{row}" / strategy.split()[0]).glob("*")):
+        runs = {run["seed"]: run for run in before.get(strategy, [])}
+        for folder in (RUNS / f"finetune-{row}" / strategy.split()[0]).glob("*"):
             if (folder / "summary.json").exists():
                 summary = json.loads((folder / "summary.json").read_text())
                 numbers = {"seed": summary["seed"], "wall_s": summary["wall_s"]}
                 if (folder / "commit").exists():
                     numbers["commit"] = (folder / "commit").read_text()
-                found.setdefault(strategy, []).append({**numbers, **summary["finetune"]})
+                runs[summary["seed"]] = {**numbers, **summary["finetune"]}
+        if runs:
+            found[strategy] = [runs[seed] for seed in sorted(runs)]
     raw["at"] = {
         strategy: {str(step): told(runs, step) for step in at} for strategy, runs in found.items()
     }
     raw["strategies"] = found
     RAW.mkdir(parents=True, exist_ok=True)
-    (RAW / f"finetune-{row}.json").write_text(json.dumps(raw, indent=1) + "\n")
+    place.write_text(json.dumps(raw, indent=1) + "\n")
 
 
 def told(runs: Sequence[dict[str, Any]], step: int) -> dict[str, Any]:
