@@ -1,20 +1,29 @@
-"""Rewards of proposals that wait until a round is over are those told at once."""
+"""Rewards of proposals: those that wait are those told at once; what is paid beside them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+import yaml
+from numpy.typing import NDArray
 from torch import Tensor
 
 from envs.hopper import Hopper
 from envs.tasks import proposed
 from envs.tasks.skills import Skills
+from logbook.build import build
+from logbook.errors import UserError
 from meta.trial import Last, live
 from rl.types import Batch
+from tests.families import acts
+
+Array = NDArray[Any]
+ROOT = Path(__file__).resolve().parent.parent
 
 WIDTH, STEPS = 3, 60
 
@@ -108,3 +117,59 @@ def test_a_family_that_waited_in_vain_pays_at_once_again() -> None:
     assert one.step(np.zeros((9, 3), np.float32))[1].all()
     with pytest.raises(ValueError, match="owes no rewards"):
         one.settle()
+
+
+class Silent:
+    """A source whose tasks pay nothing, in the hopper's world."""
+
+    count = 2
+
+    def make_world(self, *, num_envs: int, **settings: Any) -> Any:
+        node = yaml.safe_load((ROOT / "configs" / "env" / "hopper.yaml").read_text("utf-8"))
+        return build("env", {**node, **settings}, num_envs=num_envs, render_mode=None)
+
+    def reward(self, task: Array, *step: Array) -> Array:
+        return np.zeros(len(task))
+
+
+def silent(num_envs: int, source: Any = Silent(), **params: Any) -> Any:  # noqa: B008
+    node = yaml.safe_load((ROOT / "configs" / "tasks" / "skills.yaml").read_text("utf-8"))
+    node |= {"threads": 1, **params}
+    return build("tasks", node, num_envs=num_envs, seed=0, source=source)
+
+
+def test_proposals_pay_for_staying_up_and_charge_for_effort() -> None:
+    paid, free = silent(16, alive=2.0, effort=0.5), silent(16)
+    for tasks in (paid, free):
+        tasks.enter(np.zeros((16, 1)))
+        tasks.reset()
+    fell = 0
+    for act in acts(paid, 60):
+        _, rew, terminated, truncated, _ = paid.step(act)
+        assert np.allclose(rew, 2.0 * ~terminated - 0.5 * (act.astype(float) ** 2).sum(1))
+        assert not free.step(act)[1].any()
+        fell += terminated.sum()
+        for tasks in (paid, free):
+            tasks.reset(terminated | truncated)
+    assert fell > 0
+    with pytest.raises(UserError, match="tasks.effort=-1.0: want 0 or more"):
+        silent(1, effort=-1.0)
+
+
+class Cart(Silent):
+    """The same in a world whose acts are choices."""
+
+    def make_world(self, *, num_envs: int, **settings: Any) -> Any:
+        node = yaml.safe_load((ROOT / "configs" / "env" / "gym.yaml").read_text("utf-8"))
+        node |= {"id": "CartPole-v1", **settings}
+        return build("env", node, num_envs=num_envs, render_mode=None)
+
+
+def test_choices_cost_no_effort() -> None:
+    tasks = silent(3, Cart(), alive=1.0)
+    tasks.enter(np.zeros((3, 1)))
+    tasks.reset()
+    _, rew, terminated, _, _ = tasks.step(np.array([0, 1, 1]))
+    assert (rew == 1.0 * ~terminated).all() and rew.shape == (3,)
+    with pytest.raises(UserError, match="tasks.effort=0.5: acts of this world are choices"):
+        silent(1, Cart(), effort=0.5)

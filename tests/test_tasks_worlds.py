@@ -1,145 +1,21 @@
-"""Point and locomotion families: their rewards, their endings, and the models of the dynamics."""
+"""Locomotion families: their rewards, their endings, and the models of the dynamics."""
 
 from __future__ import annotations
 
-import math
-from pathlib import Path
 from typing import Any
 
 import mujoco
 import numpy as np
 import pytest
-import yaml
 from numpy.typing import NDArray
 
 from envs.mujoco import gymnasium_model
-from envs.tasks.base import Tasks
-from logbook.build import build
-from logbook.compose import compose
 from logbook.errors import UserError
-from meta.known import known
-from meta.trial import live, returns_by_episode
+from tests.families import acts, family
 
 Array = NDArray[Any]
-ROOT = Path(__file__).resolve().parent.parent
 RUNNERS = ("cheetah_direction", "cheetah_velocity", "ant_direction", "ant_velocity", "ant_goal")
 DYNAMICS = {"walker_dynamics": "walker2d_v5.xml", "hopper_dynamics": "hopper.xml"}
-
-
-def family(name: str, num_envs: int, seed: int = 0, **params: Any) -> Any:
-    node = yaml.safe_load((ROOT / "configs" / "tasks" / f"{name}.yaml").read_text("utf-8"))
-    return build("tasks", {**node, **params}, num_envs=num_envs, seed=seed)
-
-
-def acts(tasks: Tasks, steps: int, seed: int = 0) -> Array:
-    space = tasks.single_action_space
-    shape = (steps, tasks.num_envs, *space.shape)
-    return np.random.default_rng(seed).uniform(space.low, space.high, shape).astype(np.float32)
-
-
-# The points
-
-
-def test_standing_still_and_going_straight_score_what_was_computed() -> None:
-    """Of the mean over all goals; those used here lie on a grid, so chance plays no part."""
-    side = (np.arange(40) + 0.5) / 40 - 0.5
-    goals = np.stack(np.meshgrid(side, side), -1).reshape(-1, 2)
-    tasks = family("point_goal", len(goals))
-    tasks.enter(goals)
-    tasks.reset()
-    still = np.zeros(len(goals))
-    for t in range(100):
-        _, rew, terminated, truncated, _ = tasks.step(np.zeros((len(goals), 2)))
-        still += rew
-        assert not terminated.any() and truncated.all() == (t == 99)
-    assert still.mean() == pytest.approx(-38.26, abs=0.02)
-
-    rounds = live(tasks, known("straight", tasks, 0), goals, horizon=2, explore=False)
-    straight = returns_by_episode(rounds, 2).mean(1)
-    np.testing.assert_allclose(straight, [-0.506, -0.506], atol=0.002)
-    assert rounds[0].shape[0] == 10  # at most five moves, twice
-
-
-def test_goals_fill_the_square_and_no_two_draws_agree() -> None:
-    tasks = family("point_goal", 1)
-    rng = np.random.default_rng(0)
-    goals = tasks.sample(4000, rng, held_out=False)
-    assert goals.min() < -0.499 and goals.max() > 0.499 and np.abs(goals).max() <= 0.5
-    assert np.abs(goals.mean(0)).max() < 0.02
-    assert not np.isin(tasks.sample(4000, rng, held_out=True), goals).any()
-
-
-def test_point_goal_step_by_step() -> None:
-    tasks = family("point_goal", 4, episodes=1, episode_steps=3)
-    tasks.enter(np.array([[0.3, -0.4], [0.1, 0.0], [0.1, 0.109], [0.1, 0.111]]))
-    obs, _ = tasks.reset()
-    assert obs.dtype == np.float32 and not obs.any()
-    act = np.array([[0.0, 0.0], [9.0, 0.0], [0.1, 0.1], [0.1, 0.1]])
-    obs, rew, terminated, truncated, info = tasks.step(act)
-    np.testing.assert_allclose(obs[1:], [[0.1, 0.0], [0.1, 0.1], [0.1, 0.1]], atol=1e-7)
-    np.testing.assert_allclose(rew, [-0.5, 0.0, -0.009, -0.011], atol=1e-9)
-    assert terminated.tolist() == [False, True, True, False] and not truncated.any()
-    np.testing.assert_array_equal(info["feat"], obs)
-    obs, _ = tasks.reset(terminated)
-    np.testing.assert_allclose(obs, [[0, 0], [0, 0], [0, 0], [0.1, 0.1]], atol=1e-7)
-    tasks.step(0 * act)
-    _, _, terminated, truncated, _ = tasks.step(np.array([[0, 0], [0.1, 0], [0, 0], [0, 0.011]]))
-    assert terminated.tolist() == [False, True, False, True]
-    assert truncated.tolist() == [True, False, False, False]  # its time is up, but it arrived
-
-
-def test_corners_pay_only_where_they_can_be_told_apart() -> None:
-    """The rule of the authors' code written out for one point, against the family's."""
-    tasks = family("point_corner", 64, episode_steps=60)
-    goals = tasks.sample(64, np.random.default_rng(0), held_out=True)
-    assert len(np.unique(goals, axis=0)) == 4 and (np.abs(goals) == 2.0).all()
-    tasks.enter(goals)
-    before, _ = tasks.reset()
-    assert np.abs(before).max() <= 0.2 and len(np.unique(before, axis=0)) == 64
-    drift = 0.5 * np.random.default_rng(3).uniform(-0.2, 0.2, (64, 2))
-    paid = 0
-    for act in acts(tasks, 60) + drift:
-        after, rew, terminated, _, _ = tasks.step(act)
-        np.testing.assert_allclose(after, before + np.clip(act, -0.2, 0.2), atol=1e-6)
-        for i, (x, y) in enumerate(after.tolist()):
-            corners = [math.dist((x, y), c) for c in [(-2, -2), (2, -2), (-2, 2), (2, 2)]]
-            left = math.dist((x, y), goals[i])
-            counts = abs(x) + abs(y) >= 0.5 and left <= min(corners)
-            progress = math.dist(before[i], goals[i]) - left
-            assert rew[i] == pytest.approx(progress if counts else 0.0, abs=1e-6)
-            paid += counts
-        assert not terminated.any()
-        before = after
-    assert 300 < paid < 64 * 60 - 300  # both cases were met
-
-
-@pytest.mark.parametrize("plane", [{}, {"unit": 2.5, "walls": 2.5}])
-def test_the_oracle_reaches_every_corner(plane: dict[str, float]) -> None:
-    tasks = family("point_corner", 40, **plane)
-    goals = tasks.sample(40, np.random.default_rng(0), held_out=False)
-    rounds = live(tasks, known("straight", tasks, 0), goals, horizon=1, explore=False)
-    gained = returns_by_episode(rounds, 1)[0]
-    assert gained.min() > 2.0 and gained.max() < math.dist((0, 0), (2, 2))
-    np.testing.assert_allclose(rounds[0].next_feat[-1], goals, atol=1e-5)
-
-
-def test_a_walled_plane_ends_where_env_point_does() -> None:
-    tasks = family("point_corner", 3, walls=2.5, unit=2.5)
-    words = ["env=point", "env.size=2.5", "env.step_size=0.2"]
-    world = build("env", compose("pretrain", words).config["env"], num_envs=3)
-    tasks.enter(np.full((3, 2), 2.0))
-    tasks.reset()
-    world.reset(seed=0)
-    tasks._at[:] = world._pos[:] = [[2.4, 0.0], [-2.4, 2.45], [0.0, 0.0]]
-    act = np.array([[0.2, 0.1], [-0.2, 0.2], [0.2, 0.2]], np.float32)
-    obs, rew, *_ = tasks.step(act)
-    np.testing.assert_allclose(obs, world.step(act / 0.2)[0], atol=1e-6)
-    np.testing.assert_allclose(obs[0], [1.0, 0.04], atol=1e-6)
-    gained = math.dist((2.4, 0), (2, 2)) - math.dist((2.5, 0.1), (2, 2))
-    assert rew[0] == pytest.approx(gained), "the way made, not the way asked for"
-    for name, walls in (("point_goal", 0.4), ("point_corner", 1.9), ("carml", 0)):
-        with pytest.raises(UserError, match=f"tasks.walls={walls}"):
-            family(name, 1, walls=walls)
 
 
 # The runners
@@ -389,62 +265,3 @@ def test_a_loaded_copy_goes_on_bit_for_bit(name: str) -> None:
 def test_values_out_of_range_are_refused(name: str, params: dict[str, Any]) -> None:
     with pytest.raises(UserError, match=str(next(iter(params.values())))):
         family(name, 1, **params)
-
-
-# Proposals
-
-
-class Silent:
-    """A source whose tasks pay nothing, in the hopper's world."""
-
-    count = 2
-
-    def make_world(self, *, num_envs: int, **settings: Any) -> Any:
-        node = yaml.safe_load((ROOT / "configs" / "env" / "hopper.yaml").read_text("utf-8"))
-        return build("env", {**node, **settings}, num_envs=num_envs, render_mode=None)
-
-    def reward(self, task: Array, *step: Array) -> Array:
-        return np.zeros(len(task))
-
-
-def silent(num_envs: int, source: Any = Silent(), **params: Any) -> Any:  # noqa: B008
-    node = yaml.safe_load((ROOT / "configs" / "tasks" / "skills.yaml").read_text("utf-8"))
-    node |= {"threads": 1, **params}
-    return build("tasks", node, num_envs=num_envs, seed=0, source=source)
-
-
-def test_proposals_pay_for_staying_up_and_charge_for_effort() -> None:
-    paid, free = silent(16, alive=2.0, effort=0.5), silent(16)
-    for tasks in (paid, free):
-        tasks.enter(np.zeros((16, 1)))
-        tasks.reset()
-    fell = 0
-    for act in acts(paid, 60):
-        _, rew, terminated, truncated, _ = paid.step(act)
-        assert np.allclose(rew, 2.0 * ~terminated - 0.5 * (act.astype(float) ** 2).sum(1))
-        assert not free.step(act)[1].any()
-        fell += terminated.sum()
-        for tasks in (paid, free):
-            tasks.reset(terminated | truncated)
-    assert fell > 0
-    with pytest.raises(UserError, match="tasks.effort=-1.0: want 0 or more"):
-        silent(1, effort=-1.0)
-
-
-class Cart(Silent):
-    """The same in a world whose acts are choices."""
-
-    def make_world(self, *, num_envs: int, **settings: Any) -> Any:
-        node = yaml.safe_load((ROOT / "configs" / "env" / "gym.yaml").read_text("utf-8"))
-        node |= {"id": "CartPole-v1", **settings}
-        return build("env", node, num_envs=num_envs, render_mode=None)
-
-
-def test_choices_cost_no_effort() -> None:
-    tasks = silent(3, Cart(), alive=1.0)
-    tasks.enter(np.zeros((3, 1)))
-    tasks.reset()
-    _, rew, terminated, _, _ = tasks.step(np.array([0, 1, 1]))
-    assert (rew == 1.0 * ~terminated).all() and rew.shape == (3,)
-    with pytest.raises(UserError, match="tasks.effort=0.5: acts of this world are choices"):
-        silent(1, Cart(), effort=0.5)
