@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -96,8 +97,8 @@ def main() -> None:
 def start(row: str, strategy: str, seed: int) -> int:
     """One run; returns its exit code."""
     source, words, _, _ = ROWS[row]
-    if strategy.split()[0] == "adapt":
-        source = LEARNERS[source]
+    if strategy.split()[0] == "adapt":  # which has no agent
+        source, words = LEARNERS[source], re.sub(r"agent\.\S+", "", words)
     said = [f"from=runs/results/{source}/{seed}", *words.split(), *f"strategy={strategy}".split()]
     folder = RUNS / f"finetune-{row}" / strategy.split()[0] / str(seed)
     return run("finetune", [*said, f"seed={seed}", "env.threads=1"], folder)
