@@ -4,10 +4,16 @@ What stage 2 was for (arXiv 2301.08028, section 2; arXiv 1806.04640, section 4):
 gradient steps takes one at its own rate after every round of `width` episodes, and one with a
 memory lives on in it. Nothing else is learned here. Episodes of a round are as long as those of the
 run's tasks; those that a round waits for in idle worlds are counted too.
+
+A rate that serves the first steps of a trial is too high for the twentieth, and such steps may
+throw away what the first found. So a step whose round earns less than the best round by `undo`
+standard errors is taken back, and the next is taken where that round was lived, on fresh episodes.
+What is looked at is then the best that a round was lived with, a round later than the newest.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -47,14 +53,17 @@ class Adapt(Strategy):
     """`shots` rounds are learned from, then the policy stays as it is.
 
     None: as many as there are, or for a memory one less than the episodes of a trained trial.
+    `undo` is in standard errors of the difference of two rounds; None: no step is taken back.
     """
 
     stage = "metatrain"
 
-    def __init__(self, *, shots: int | None) -> None:
+    def __init__(self, *, shots: int | None, undo: float | None) -> None:
         if shots is not None and shots < 0:
             raise ValueError(f"strategy.shots={shots} must be at least 0, or null")
-        self._shots = shots
+        if undo is not None and undo < 0:
+            raise ValueError(f"strategy.undo={undo} must be at least 0, or null")
+        self._shots, self._undo = shots, undo
 
     def take_over(self, folder: Path, device: torch.device) -> Source:
         return metatrained(folder, device)
@@ -74,7 +83,7 @@ class Adapt(Strategy):
                 f"the task shows {more} numbers behind obs that the learner has no inputs for: use "
                 "strategy=scratch, hierarchy or play, from a pretrain run"
             )
-        return AdaptLearner(setting, world, self._shots)
+        return AdaptLearner(setting, world, self._shots, self._undo)
 
 
 def metatrained(folder: Path, device: torch.device) -> MetaTrained:
@@ -144,21 +153,27 @@ class AdaptPlayer:
 class AdaptLearner:
     """One trial of the task, a round at a time, in as many worlds as the learner wants of it.
 
-    From the round after the last shot on, neither params nor memory move on from round to round.
+    From the round after the last shot on, neither params nor memory move on from round to round,
+    but that a last step which proves bad is taken back.
     """
 
-    def __init__(self, setting: Setting, world: TaskWorld, shots: int | None) -> None:
+    def __init__(
+        self, setting: Setting, world: TaskWorld, shots: int | None, undo: float | None
+    ) -> None:
         self.world = world
         self.episodes: list[tuple[float, int]] = []
-        self.updates = 0
+        self.updates = self._undone = 0
         source: MetaTrained = setting.source
         self._learner, self._name = source.learner, source.config["learner"]["name"]
         remembers = len(self._learner.rounds(2)) == 1
         self._limit = max(1, self._learner.horizon - 1) if shots is None and remembers else shots
+        self._undo = None if remembers else undo
         self._spent = 0
         self._family = OneTask(world)
         self._learner.reseed(setting.stream("learner"))
         self._memory = self._learner.begin(1, None)
+        self._best, self._heard = self._memory, torch.zeros(0)  # and the returns that it had
+        self._back = False  # whether the best is to be lived in again
         num = world.num_envs
         self._last = Last(torch.zeros(num, source.spec.act_dim), torch.zeros(num), torch.zeros(num))
         world.reset(seed=setting.stream("world"))
@@ -177,19 +192,40 @@ class AdaptLearner:
             1,
             explore=True,
         )
-        if self._limit is None or self.updates < self._limit:
+        returns = rollout.rew.sum(0)
+        if self._fell(returns):
+            self._memory, self._back = self._best, True
+            self._undone += 1
+        elif self._limit is None or self.updates < self._limit:
             self._memory, self._last = self._learner.adapt(memory, rollout), last
             self.updates += 1
             self._spent = self.world.taken
-        returns = rollout.rew.sum(0)
         self.episodes += zip(returns.tolist(), _lengths(rollout), strict=True)
-        return [("adapt", {"return": returns.mean(), "shots": float(self.updates)})]
+        told: dict[str, Tensor | float] = {"return": returns.mean(), "shots": float(self.updates)}
+        told["undone"] = float(self._undone)
+        return [("adapt", told)]
+
+    def _fell(self, returns: Tensor) -> bool:
+        """Whether a round [N] is worse than the best one, which it becomes if it is better."""
+        if self._undo is None or len(returns) < 2:
+            return False
+        if self._back:
+            self._heard, self._back = torch.cat([self._heard, returns]), False
+            return False
+        gain = returns.mean() - self._heard.mean() if len(self._heard) else torch.tensor(math.inf)
+        if gain > 0:
+            self._best, self._heard = self._memory, returns
+            return False
+        error = sum(x.var(correction=1) / len(x) for x in (returns, self._heard))
+        return bool(gain < -self._undo * torch.as_tensor(error).sqrt())
 
     def player(self) -> Player | None:
-        return AdaptPlayer(self._learner, self._memory, self._last)
+        memory = self._memory if self._undo is None else self._best
+        return AdaptPlayer(self._learner, memory, self._last)
 
     def notes(self) -> dict[str, Any]:
-        return {"learner": self._name, "shots": self.updates, "steps_adapting": self._spent}
+        told = {"learner": self._name, "shots": self.updates, "steps_adapting": self._spent}
+        return told if self._undo is None else {**told, "undone": self._undone}
 
     def reseed(self, seed: int) -> None:
         self._learner.reseed(seed)
@@ -203,6 +239,10 @@ class AdaptLearner:
             "episodes": [[r, n] for r, n in self.episodes],
             "updates": self.updates,
             "spent": self._spent,
+            "best": self._learner.pack(self._best),
+            "heard": self._heard,
+            "back": self._back,
+            "undone": self._undone,
         }
 
     def load_state_dict(self, state: State) -> None:
@@ -212,6 +252,9 @@ class AdaptLearner:
         self.world.load_state_dict(state["world"])
         self.episodes = [(float(r), int(n)) for r, n in state["episodes"]]
         self.updates, self._spent = int(state["updates"]), int(state["spent"])
+        if "best" in state:  # runs that are older than it take nothing back
+            self._best, self._heard = self._learner.unpack(state["best"]), state["heard"]
+            self._back, self._undone = bool(state["back"]), int(state["undone"])
 
 
 def _lengths(rollout: Batch) -> list[int]:

@@ -11,6 +11,7 @@ from logbook.compose import compose
 from logbook.config import CONFIGS, check, load_config, read_yaml
 from logbook.errors import Exit, UserError
 from logbook.identity import to_yaml
+from meta.stage import metatrain_stage
 from tests.finetune_runs import pretrain_small
 
 
@@ -56,7 +57,13 @@ def test_every_key_that_came_later_is_filled_in(tmp_path, tmp_path_factory, grou
     stage, words = "metatrain", ["learner=maml", "tasks=point_goal"]
     if group == "strategy":
         small = tmp_path_factory.mktemp("source") / "run"
-        stage, words = "finetune", [f"from={pretrain_small(small)}"]
+        source = pretrain_small(small)
+        if name == "adapt":
+            tiny = "learner.hidden=[8] learner.meta_batch=2 learner.width=3 steps=60 evaluate.tasks=2"
+            typed = f"learner=maml tasks=skills from={source} tasks.episode_steps=7 {tiny}"
+            source = small.parent / "learner"
+            metatrain_stage(compose("metatrain", typed.split()).config, source)
+        stage, words = "finetune", [f"from={source}"]
     now = compose(stage, [*words, f"{group}={name}"]).config
     assert filled.keys() <= now[group].keys(), "a key that no config has any more"
     before = {k: v for k, v in now[group].items() if k not in filled}
