@@ -73,10 +73,9 @@ def score(make: FamilyFactory, policy: Policy, tasks: Array, *, horizon: int, se
         each = returns_by_episode(rounds, horizon)
         returns.append(_of_tasks(each, len(some)))
         steps.append(_of_tasks(lengths(rounds, horizon), len(some)))
-        if policy.width == 1:
-            act, feat = (torch.cat([getattr(r, k) for r in rounds]) for k in ("act", "next_feat"))
-            for key, value in family.marks(act.numpy(), feat.numpy()).items():
-                marks[key] = marks.get(key, 0.0) + value * len(some) / len(tasks)
+        act, feat = (torch.cat([getattr(r, k) for r in rounds]) for k in ("act", "next_feat"))
+        for key, value in family.marks(act.numpy(), feat.numpy()).items():
+            marks[key] = marks.get(key, 0.0) + value * len(some) / len(tasks)
         if not shown:
             shown = [r.map(lambda x: x[:, : SHOWN * policy.width]) for r in rounds]
     return Scores(np.concatenate(returns, 1), np.concatenate(steps, 1), marks, shown)

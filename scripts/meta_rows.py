@@ -24,6 +24,13 @@ def sparse_shots(meta: Numbers) -> str:
     return " / ".join(f"{x:.2f}" for x in meta["returns_by_shot"][:4])
 
 
+def corners(meta: Numbers) -> str:
+    """The same, with how many first episodes go to each corner, and last ones arrive."""
+    share = {key: f"{100 * value:.0f}" for key, value in meta["marks"].items()}
+    near = "/".join(share[f"near_{corner}"] for corner in ("sw", "se", "nw", "ne"))
+    return f"{sparse_shots(meta)}; {near} %; {share['arrived']} %"
+
+
 def gained(*steps: int) -> Callable[[Numbers], str]:
     """The return before, that after so many steps, and what these add, in standard errors too."""
 
@@ -228,6 +235,20 @@ ROWS: dict[str, Row] = {
         "the same, exploring is paid",
         "optimum 2.61",
         "beats pretraining",
+    ),
+    "maml-point_corner_k0": Row(
+        "learner=maml tasks=point_corner burn_in=0 evaluate.tasks=40",
+        corners,
+        "the same, the start is paid too; first episodes by corner; arrived after 3 steps",
+        "optimum 2.61; 25/25/25/25 %; 100 %",
+        "beats pretraining; all corners",
+    ),
+    "emaml-point_corner_k0": Row(
+        "learner=emaml tasks=point_corner burn_in=0 evaluate.tasks=40",
+        corners,
+        "the same, exploring is paid and the start too",
+        "optimum 2.61; 25/25/25/25 %; 100 %",
+        "beats pretraining; all corners",
     ),
     "pretrained-point_corner": Row(
         "learner=pretrained tasks=point_corner evaluate.tasks=40",

@@ -59,8 +59,8 @@ def test_every_key_that_came_later_is_filled_in(tmp_path, tmp_path_factory, grou
         small = tmp_path_factory.mktemp("source") / "run"
         source = pretrain_small(small)
         if name == "adapt":
-            tiny = "learner.hidden=[8] learner.meta_batch=2 learner.width=3 steps=60 evaluate.tasks=2"
-            typed = f"learner=maml tasks=skills from={source} tasks.episode_steps=7 {tiny}"
+            tiny = "tasks.episode_steps=7 learner.meta_batch=2 learner.width=3 evaluate.tasks=2"
+            typed = f"learner=maml tasks=skills from={source} steps=60 {tiny}"
             source = small.parent / "learner"
             metatrain_stage(compose("metatrain", typed.split()).config, source)
         stage, words = "finetune", [f"from={source}"]

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from logbook.build import build
 from logbook.compose import compose
 from logbook.errors import UserError
+from meta.evaluate import score
 from meta.known import known
 from meta.trial import live, returns_by_episode
 from tests.families import acts, family
@@ -100,6 +101,49 @@ def test_the_oracle_reaches_every_corner(plane: dict[str, float]) -> None:
     gained = returns_by_episode(rounds, 1)[0]
     assert gained.min() > 2.0 and gained.max() < math.dist((0, 0), (2, 2))
     np.testing.assert_allclose(rounds[0].next_feat[-1], goals, atol=1e-5)
+
+
+def test_corner_marks_worked_by_hand() -> None:
+    """Two episodes of three steps: the first tells where one goes, the end who arrives."""
+    tasks = family("point_corner", 3, episode_steps=3)
+    tasks.enter(np.array([[2.0, 2.0], [2.0, -2.0], [-2.0, 2.0]]))
+    first = [[[0, 0], [1.5, -1.5], [0, 0]], [[-2, -1.5], [-2, 1.5], [-1, 1]], np.zeros((3, 2))]
+    last = [np.full((3, 2), 2.0), np.full((3, 2), 2.0), [[2, 1.6], [2, -2.6], [-2, 2]]]
+    feat = np.moveaxis(np.array(first, float), 0, 1)  # given by world
+    found = tasks.marks(np.zeros((6, 3, 2)), np.concatenate([feat, np.array(last)]))
+    want = {"near_sw": 1 / 3, "near_se": 1 / 3, "near_nw": 1 / 3, "near_ne": 0.0, "arrived": 2 / 3}
+    assert found == pytest.approx(want)
+
+
+class Outward:
+    """Goes from where it starts along both axes, in four worlds of a task; learns nothing."""
+
+    told, hears, width = False, False, 4
+
+    def rounds(self, horizon: int) -> list[int]:
+        return [1] * horizon
+
+    def begin(self, n: int, told: Any) -> None:
+        return None
+
+    def act(self, obs: Any, last: Any, memory: None, explore: bool) -> Any:
+        return obs.sign(), {}, None
+
+    def adapt(self, memory: None, rollout: Any) -> None:
+        return None
+
+
+def test_marks_of_a_policy_in_several_worlds_of_a_task() -> None:
+    goals = np.repeat([[2.0, 2.0], [-2.0, -2.0]], 30, 0)
+
+    def make(num_envs: int, seed: int) -> Any:
+        return family("point_corner", num_envs, seed=seed, episode_steps=10)
+
+    policy: Any = Outward()
+    marks = score(make, policy, goals, horizon=2, seed=0).marks
+    near = [marks[f"near_{corner}"] for corner in ("sw", "se", "nw", "ne")]
+    assert sum(near) == pytest.approx(1.0) and 0.15 < min(near) and max(near) < 0.35
+    assert 0.15 < marks["arrived"] < 0.35, "by chance, the goals' own quadrant"
 
 
 def test_a_walled_plane_ends_where_env_point_does() -> None:

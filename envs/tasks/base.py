@@ -136,7 +136,8 @@ class Tasks:
     def marks(self, act: Array, next_feat: Array) -> dict[str, float]:
         """What else tells how trials went, as means over worlds; `act` [T, N, A], feat [T, N, F].
 
-        Of families whose worlds live through whole trials step by step together.
+        Of families whose worlds live through whole trials step by step together. Where several
+        worlds make the episodes of one task, each is a trial of its own here.
         """
         return {}
 

@@ -17,6 +17,8 @@ __all__ = ["PointCorner"]
 
 _CORNERS = np.array([[-2.0, -2.0], [2.0, -2.0], [-2.0, 2.0], [2.0, 2.0]])
 _BLIND = 0.5  # no pay where |x| + |y| is below this, m
+_NAMES = ("sw", "se", "nw", "ne")
+_NEAR, _THERE = 1.0, 0.5  # m from a corner
 _SCATTER = 0.2  # episodes start within this of the origin on each axis, m
 
 
@@ -55,6 +57,18 @@ class PointCorner(Plane):
 
     def sample(self, n: int, rng: np.random.Generator, held_out: bool) -> Array:
         return _CORNERS[rng.integers(len(_CORNERS), size=n)]
+
+    def marks(self, act: Array, next_feat: Array) -> dict[str, float]:
+        """Where first episodes go, and whether last ones arrive.
+
+        `near_sw` and so on: the share of first episodes that come within 1 m of that corner.
+        `arrived`: the share of trials that end within 0.5 m of their goal.
+        """
+        away = np.linalg.norm(next_feat[: self.episode_steps, :, None] - _CORNERS, axis=-1)
+        near = (away.min(0) < _NEAR).mean(0)  # [4]
+        found = {f"near_{name}": float(x) for name, x in zip(_NAMES, near, strict=True)}
+        left = np.linalg.norm(next_feat[-1] - self.tasks, axis=-1)
+        return {**found, "arrived": float((left < _THERE).mean())}
 
     def _start(self, n: int) -> Array:
         return self._rng.uniform(-_SCATTER, _SCATTER, (n, 2))
