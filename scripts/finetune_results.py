@@ -148,15 +148,16 @@ def show(row: str, raw: dict[str, Any]) -> None:
     """The table of a row, in Markdown."""
     steps = [str(step) for step in ROWS[row][3]]
     print(f"\n{row}: {raw['command']}\n")
-    heads = ["strategy", *(f"at {int(s):,}" for s in steps), "solved at the end", "choosing"]
+    heads = ["strategy", "seeds", *(f"at {int(s):,}" for s in steps), "solved at the end", "choosing"]
     print("| " + " | ".join(heads) + " |\n" + "|---" * len(heads) + "|")
     for strategy, at in raw["at"].items():
-        cells = [strategy]
+        runs = raw["strategies"][strategy]
+        cells = [strategy, ", ".join(str(run["seed"]) for run in runs)]
         for step in steps:
             each = ", ".join(f"{value:.4g}" for value in at[step].get("returns", []))
             cells.append(f"{at[step].get('iqm', '-')} ({each})")
         cells.append(f"{100 * at[steps[-1]].get('success', 0):.0f} %")
-        cells.append(", ".join(str(run["steps_choosing"]) for run in raw["strategies"][strategy]))
+        cells.append(", ".join(str(run["steps_choosing"]) for run in runs))
         print("| " + " | ".join(cells) + " |")
 
 
