@@ -148,7 +148,8 @@ def show(row: str, raw: dict[str, Any]) -> None:
     """The table of a row, in Markdown."""
     steps = [str(step) for step in ROWS[row][3]]
     print(f"\n{row}: {raw['command']}\n")
-    heads = ["strategy", "seeds", *(f"at {int(s):,}" for s in steps), "solved at the end", "choosing"]
+    heads = ["strategy", "seeds", *(f"at {int(s):,}" for s in steps)]
+    heads += ["solved at the end", "choosing"]
     print("| " + " | ".join(heads) + " |\n" + "|---" * len(heads) + "|")
     for strategy, at in raw["at"].items():
         runs = raw["strategies"][strategy]
