@@ -48,7 +48,9 @@ class GradientLearner:
 
     The objective is the sum over rounds burn_in to horizon - 1, each made by the params that the
     rounds before it led to. Steps are taken at `inner_lr` as long as training takes them (the first
-    in any case), later ones at `later` times that. The published code halves the rate there.
+    in any case), later ones at `later` times that. The published code halves the rate there. The
+    start's Gaussian gets no narrower than `least_std`: a step's divergence grows as the spread
+    shrinks, so that a rate fits one spread only.
     """
 
     told = False
@@ -76,6 +78,7 @@ class GradientLearner:
         lr: float,
         normalize_steps: int,
         gain: float,
+        least_std: float,
     ) -> None:
         counts = {"meta_batch": (meta_batch, 1), "width": (width, 1)}
         counts["inner_steps"] = (inner_steps, 0)
@@ -85,6 +88,8 @@ class GradientLearner:
         for key, share in {"std": std, "gain": gain}.items():
             if share <= 0:
                 raise ValueError(f"learner.{key}={share} must be above 0")
+        if not 0 <= least_std <= std:
+            raise ValueError(f"learner.least_std={least_std} must lie between 0 and std={std}")
         self.meta_batch, self.width = meta_batch, width
         self.horizon = inner_steps + 1 if horizon is None else horizon
         self.burn_in = self.horizon - 1 if burn_in is None else burn_in
@@ -95,6 +100,7 @@ class GradientLearner:
             )
         self.inner_lr, self.later = inner_lr, later
         self.gamma, self.lam = gamma, lam
+        self._least = math.log(least_std) if least_std else -math.inf
         self._device = device
         width_in = world.obs_dim + (task_dim if self.told else 0)
         tail = 0 if world.discrete else world.act_dim
@@ -167,6 +173,7 @@ class GradientLearner:
             metrics = self._descend(evidence, [self._loss(e) for e in evidence[:-1]], outer)
         else:
             metrics = self._reinforce(evidence)
+        self.net.tail(self.theta[None]).clamp_(min=self._least)
         self._observe(trials)
         return metrics
 

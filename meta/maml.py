@@ -51,6 +51,7 @@ class MAML(GradientLearner):
         backtracks: int,
         normalize_steps: int,
         gain: float,
+        least_std: float,
     ) -> None:
         super().__init__(
             world=world,
@@ -71,6 +72,7 @@ class MAML(GradientLearner):
             lr=lr,
             normalize_steps=normalize_steps,
             gain=gain,
+            least_std=least_std,
         )
         for key, value in {"cg_steps": cg_steps, "backtracks": backtracks}.items():
             if value < 1:

@@ -45,6 +45,7 @@ class ProMP(GradientLearner):
         kl_coef: float,
         normalize_steps: int,
         gain: float,
+        least_std: float,
     ) -> None:
         super().__init__(
             world=world,
@@ -65,6 +66,7 @@ class ProMP(GradientLearner):
             lr=lr,
             normalize_steps=normalize_steps,
             gain=gain,
+            least_std=least_std,
         )
         if epochs < 1:
             raise ValueError(f"learner.epochs={epochs} must be at least 1")
