@@ -102,7 +102,7 @@ def main() -> None:
 
 def folder_of(world: str, method: str, seed: int) -> Path:
     """Where a learner's run is."""
-    short = "".join(c for c in method.replace(" ", "_") if c not in "(),")
+    short = "".join(c for c in method.replace(" ", "_") if c not in "(),=")
     return RUNS / f"umrl-{world}" / short / str(seed)
 
 
