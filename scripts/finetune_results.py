@@ -36,13 +36,13 @@ ROWS: dict[str, tuple[str, str, list[str], list[int]]] = {
         "diayn-cheetah",
         "task=run_forward steps=50000 agent.updates=4",
         ["scratch", "weights", "policy", "hierarchy", "play", "adapt"],
-        [10000, 25000, 50000],
+        [5000, 10000, 25000, 50000],
     ),
     "cheetah-run_backward": (
         "diayn-cheetah",
         "task=run_backward steps=50000 agent.updates=4",
         ["scratch", "policy", "adapt"],
-        [10000, 25000, 50000],
+        [5000, 10000, 25000, 50000],
     ),
     "point-waypoints": (
         "diayn-point",

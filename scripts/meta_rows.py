@@ -237,14 +237,16 @@ ROWS: dict[str, Row] = {
         "beats pretraining",
     ),
     "maml-point_corner_k0": Row(
-        "learner=maml tasks=point_corner burn_in=0 evaluate.tasks=40",
+        "learner=maml tasks=point_corner burn_in=0 learner.least_std=0.4 steps=10000000 "
+        "evaluate.tasks=40",
         corners,
         "the same, the start is paid too; first episodes by corner; arrived after 3 steps",
         "optimum 2.61; 25/25/25/25 %; 100 %",
         "beats pretraining; all corners",
     ),
     "emaml-point_corner_k0": Row(
-        "learner=emaml tasks=point_corner burn_in=0 evaluate.tasks=40",
+        "learner=emaml tasks=point_corner burn_in=0 learner.least_std=0.4 steps=10000000 "
+        "evaluate.tasks=40",
         corners,
         "the same, exploring is paid and the start too",
         "optimum 2.61; 25/25/25/25 %; 100 %",
