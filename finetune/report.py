@@ -112,12 +112,15 @@ def _tiles(numbers: Numbers) -> str:
             )
         )
     if "shots" in numbers:
+        undone = numbers.get("undone")
+        back = f" {undone} steps were taken back." if undone else ""
         made.append(
             tile(
                 f"{numbers['shots']:,}",
                 "rounds",
                 "Adapting",
-                f"What {numbers['learner']} learned from, {numbers['steps_adapting']:,} env steps.",
+                f"What {numbers['learner']} learned from, {numbers['steps_adapting']:,} env steps."
+                + back,
             )
         )
     if final["success"]:
