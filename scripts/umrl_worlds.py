@@ -85,6 +85,11 @@ WORLDS = {
                 "learner=maml tasks=skills tasks.floor=-1",
                 "",
             ),
+            "UML-DIAYN, K=0": ("learner=maml tasks=skills burn_in=0", ""),
+            "paid where recognised, K=0": (
+                "learner=maml tasks=skills tasks.floor=-1 burn_in=0",
+                "",
+            ),
         },
         rates=(0.1, 0.3, 1.0, 2.0, 4.0),
         shared=0.3,
