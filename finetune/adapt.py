@@ -13,7 +13,6 @@ What is looked at is then the best that a round was lived with, a round later th
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from finetune.base import Learner, Player, Setting, Source, Strategy
+from finetune.best import Best
 from finetune.world import TaskWorld
 from logbook import checkpoint
 from logbook.build import build
@@ -162,18 +162,17 @@ class AdaptLearner:
     ) -> None:
         self.world = world
         self.episodes: list[tuple[float, int]] = []
-        self.updates = self._undone = 0
+        self.updates = 0
         source: MetaTrained = setting.source
         self._learner, self._name = source.learner, source.config["learner"]["name"]
         remembers = len(self._learner.rounds(2)) == 1
         self._limit = max(1, self._learner.horizon - 1) if shots is None and remembers else shots
-        self._undo = None if remembers else undo
+        undo = None if remembers or world.num_envs < 2 else undo  # one episode has no spread
         self._spent = 0
         self._family = OneTask(world)
         self._learner.reseed(setting.stream("learner"))
         self._memory = self._learner.begin(1, None)
-        self._best, self._heard = self._memory, torch.zeros(0)  # and the returns that it had
-        self._back = False  # whether the best is to be lived in again
+        self._best = None if undo is None else Best(self._memory, undo)
         num = world.num_envs
         self._last = Last(torch.zeros(num, source.spec.act_dim), torch.zeros(num), torch.zeros(num))
         world.reset(seed=setting.stream("world"))
@@ -192,45 +191,37 @@ class AdaptLearner:
             1,
             explore=True,
         )
-        returns = rollout.rew.sum(0)
-        if self._fell(returns):
-            self._memory, self._back = self._best, True
-            self._undone += 1
+        returns, best = rollout.rew.sum(0), self._best
+        if best is not None and best.hear(self._memory, returns, _broken(rollout)):
+            self._memory = best.memory
         elif self._limit is None or self.updates < self._limit:
             self._memory, self._last = self._learner.adapt(memory, rollout), last
             self.updates += 1
             self._spent = self.world.taken
+            if best is not None:
+                best.leave()
         self.episodes += zip(returns.tolist(), _lengths(rollout), strict=True)
-        told: dict[str, Tensor | float] = {"return": returns.mean(), "shots": float(self.updates)}
-        told["undone"] = float(self._undone)
+        told = {"return": returns.mean(), "shots": torch.tensor(float(self.updates))}
+        if best is not None:
+            told["undone"] = torch.tensor(float(best.undone))
         return [("adapt", told)]
 
-    def _fell(self, returns: Tensor) -> bool:
-        """Whether a round [N] is worse than the best one, which it becomes if it is better."""
-        if self._undo is None or len(returns) < 2:
-            return False
-        if self._back:
-            self._heard, self._back = torch.cat([self._heard, returns]), False
-            return False
-        gain = returns.mean() - self._heard.mean() if len(self._heard) else torch.tensor(math.inf)
-        if gain > 0:
-            self._best, self._heard = self._memory, returns
-            return False
-        error = sum(x.var(correction=1) / len(x) for x in (returns, self._heard))
-        return bool(gain < -self._undo * torch.as_tensor(error).sqrt())
-
     def player(self) -> Player | None:
-        memory = self._memory if self._undo is None else self._best
+        memory = self._memory if self._best is None else self._best.memory
         return AdaptPlayer(self._learner, memory, self._last)
 
     def notes(self) -> dict[str, Any]:
         told = {"learner": self._name, "shots": self.updates, "steps_adapting": self._spent}
-        return told if self._undo is None else {**told, "undone": self._undone}
+        return told if self._best is None else {**told, "undone": self._best.undone}
 
     def reseed(self, seed: int) -> None:
         self._learner.reseed(seed)
 
     def state_dict(self) -> State:
+        best: State = {}
+        if self._best is not None:
+            memory = self._learner.pack(self._best.memory)
+            best = {"memory": memory, **self._best.state_dict()}
         return {
             "learner": self._learner.state_dict(),
             "memory": self._learner.pack(self._memory),
@@ -239,10 +230,7 @@ class AdaptLearner:
             "episodes": [[r, n] for r, n in self.episodes],
             "updates": self.updates,
             "spent": self._spent,
-            "best": self._learner.pack(self._best),
-            "heard": self._heard,
-            "back": self._back,
-            "undone": self._undone,
+            "best": best,
         }
 
     def load_state_dict(self, state: State) -> None:
@@ -252,9 +240,16 @@ class AdaptLearner:
         self.world.load_state_dict(state["world"])
         self.episodes = [(float(r), int(n)) for r, n in state["episodes"]]
         self.updates, self._spent = int(state["updates"]), int(state["spent"])
-        if "best" in state:  # runs that are older than it take nothing back
-            self._best, self._heard = self._learner.unpack(state["best"]), state["heard"]
-            self._back, self._undone = bool(state["back"]), int(state["undone"])
+        if self._best is not None:
+            self._best.memory = self._learner.unpack(state["best"]["memory"])
+            self._best.load_state_dict(state["best"])
+
+
+def _broken(rollout: Batch) -> bool:
+    """Whether a world of the round [T, N] diverged in its episode."""
+    done = (rollout.terminated | rollout.truncated).int()
+    lived = done.cumsum(0) - done == 0
+    return bool((lived & ~rollout.extras["valid"]).any())
 
 
 def _lengths(rollout: Batch) -> list[int]:

@@ -113,14 +113,14 @@ def _tiles(numbers: Numbers) -> str:
         )
     if "shots" in numbers:
         undone = numbers.get("undone")
-        back = f" {undone} steps were taken back." if undone else ""
+        back = f" Steps taken back: {undone}." if undone else ""
         made.append(
             tile(
                 f"{numbers['shots']:,}",
                 "rounds",
                 "Adapting",
-                f"What {numbers['learner']} learned from, {numbers['steps_adapting']:,} env steps."
-                + back,
+                f"What {numbers['learner']} took steps on, in {numbers['steps_adapting']:,} env "
+                f"steps.{back}",
             )
         )
     if final["success"]:

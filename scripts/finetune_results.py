@@ -96,12 +96,17 @@ def main() -> None:
 
 def start(row: str, strategy: str, seed: int) -> int:
     """One run; returns its exit code."""
-    source, words, _, _ = ROWS[row]
-    if strategy.split()[0] == "adapt":  # which has no agent
-        source, words = LEARNERS[source], re.sub(r"agent\.\S+", "", words)
-    said = [f"from=runs/results/{source}/{seed}", *words.split(), *f"strategy={strategy}".split()]
+    said = typed(row, strategy).format(seed=seed).split()
     folder = RUNS / f"finetune-{row}" / strategy.split()[0] / str(seed)
     return run("finetune", [*said, f"seed={seed}", "env.threads=1"], folder)
+
+
+def typed(row: str, strategy: str) -> str:
+    """What is typed after `finetune`; {seed} is the run's own."""
+    source, words, _, _ = ROWS[row]
+    if strategy.split()[0] == "adapt":  # which has no agent
+        source, words = LEARNERS[source], re.sub(r" ?agent\.\S+", "", words)
+    return f"from=runs/results/{source}/{{seed}} {words} strategy={strategy}"
 
 
 def keep(row: str) -> None:
@@ -111,7 +116,7 @@ def keep(row: str) -> None:
     before = json.loads(place.read_text())["strategies"] if place.exists() else {}
     raw: dict[str, Any] = {"command": f"finetune from={source} {words}", "threads": 1}
     found: dict[str, list[dict[str, Any]]] = {}
-    for strategy in strategies:
+    for strategy in [*strategies, *(name for name in before if name not in strategies)]:
         runs = {run["seed"]: run for run in before.get(strategy, [])}
         for folder in (RUNS / f"finetune-{row}" / strategy.split()[0]).glob("*"):
             if (folder / "summary.json").exists():
@@ -122,6 +127,7 @@ def keep(row: str) -> None:
                 runs[summary["seed"]] = {**numbers, **summary["finetune"]}
         if runs:
             found[strategy] = [runs[seed] for seed in sorted(runs)]
+    raw["typed"] = {strategy: f"finetune {typed(row, strategy)}" for strategy in strategies}
     raw["at"] = {
         strategy: {str(step): told(runs, step) for step in at} for strategy, runs in found.items()
     }

@@ -1,4 +1,4 @@
-"""A small pretrain run on the point world, for the tests of stage 3 to go on from."""
+"""Small runs of stages 1 and 2 on the point world, for the tests of stage 3 to go on from."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 from logbook.compose import compose
 from logbook.run import Run
+from meta.stage import metatrain_stage
 from pretrain.stage import assemble
 from rl.train import train
 
@@ -39,6 +40,13 @@ def pretrain_small(folder: Path, skill: str = "diayn skill.num_skills=4") -> Pat
         every = {key: config[key] for key in ("steps", "log_every", "checkpoint_every")}
         train(training, run, **every)
         run.finish({})
+    return folder
+
+
+def metatrain_small(folder: Path, words: str) -> Path:
+    """A finished metatrain run of episodes of seven steps."""
+    words += " tasks.episode_steps=7 evaluate.tasks=3 evaluate.baselines=false"
+    metatrain_stage(compose("metatrain", words.split()).config, folder)
     return folder
 
 

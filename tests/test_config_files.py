@@ -11,8 +11,7 @@ from logbook.compose import compose
 from logbook.config import CONFIGS, check, load_config, read_yaml
 from logbook.errors import Exit, UserError
 from logbook.identity import to_yaml
-from meta.stage import metatrain_stage
-from tests.finetune_runs import pretrain_small
+from tests.finetune_runs import metatrain_small, pretrain_small
 
 
 @pytest.fixture(scope="module")
@@ -60,10 +59,9 @@ def test_every_key_that_came_later_is_filled_in(tmp_path, tmp_path_factory, grou
         small = tmp_path_factory.mktemp("source") / "run"
         source = pretrain_small(small)
         if name == "adapt":
-            tiny = "tasks.episode_steps=7 learner.meta_batch=2 learner.width=3 evaluate.tasks=2"
-            typed = f"learner=maml tasks=skills from={source} steps=60 {tiny}"
-            source = small.parent / "learner"
-            metatrain_stage(compose("metatrain", typed.split()).config, source)
+            words = f"learner=maml tasks=skills from={source} steps=60"
+            words += " learner.meta_batch=2 learner.width=3"
+            source = metatrain_small(small.parent / "learner", words)
         stage, words = "finetune", [f"from={source}"]
     now = compose(stage, [*words, f"{group}={name}"]).config
     assert filled.keys() <= now[group].keys(), "a key that no config has any more"

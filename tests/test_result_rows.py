@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -57,6 +59,37 @@ def test_skills(row: str) -> None:
 
 @pytest.mark.parametrize("row", finetune_results.ROWS)
 def test_a_task_with_a_reward(row: str) -> None:
-    _, words, strategies, _ = finetune_results.ROWS[row]
-    for strategy in strategies:
-        read([*words.split(), *f"strategy={strategy}".split()])
+    for strategy in finetune_results.ROWS[row][2]:
+        read(finetune_results.typed(row, strategy).format(seed=1).split())
+
+
+def test_adapting_goes_on_from_a_learner_and_has_no_agent() -> None:
+    words = finetune_results.typed("cheetah-run_forward", "adapt")
+    source = umrl_results.folder_of("cheetah", "UML-DIAYN", 1).relative_to(ROOT)
+    assert words.format(seed=1).split()[0] == f"from={source}" and "agent" not in words
+    words = finetune_results.typed("cheetah-run_forward", "policy")
+    assert "from=runs/results/diayn-cheetah/{seed} " in words and "agent.updates=4" in words
+
+
+def test_what_was_kept_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run takes the place of the one of its seed, and that of another seed is left."""
+    monkeypatch.setattr(finetune_results, "RAW", tmp_path)
+    monkeypatch.setattr(finetune_results, "RUNS", tmp_path / "runs")
+
+    def finish(strategy: str, seed: int, value: float) -> None:
+        folder = tmp_path / "runs" / "finetune-point-goal_3_4" / strategy / str(seed)
+        folder.mkdir(parents=True, exist_ok=True)
+        curve = [[0, -9.0, 0.1, 0.0], [10000, value, 0.1, 0.0]]
+        summary = {"seed": seed, "wall_s": 1.0, "finetune": {"curve": curve, "steps_choosing": 0}}
+        (folder / "summary.json").write_text(json.dumps(summary))
+
+    for seed, value in ((0, 1.0), (1, 2.0)):
+        finish("scratch", seed, value)
+    finetune_results.keep("point-goal_3_4")
+    shutil.rmtree(tmp_path / "runs")
+    finish("scratch", 1, 5.0)
+    finish("policy", 2, 7.0)
+    finetune_results.keep("point-goal_3_4")
+    found = json.loads((tmp_path / "finetune-point-goal_3_4.json").read_text())
+    assert found["at"]["scratch"]["10000"]["returns"] == [1.0, 5.0]
+    assert [run["seed"] for run in found["strategies"]["policy"]] == [2]
