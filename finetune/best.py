@@ -9,8 +9,6 @@ from torch import Tensor
 
 from rl.types import State
 
-__all__ = ["Best"]
-
 
 class Best:
     """A memory, and the returns of all rounds that were lived with it.
