@@ -5,8 +5,8 @@ gradient steps takes one at its own rate after every round of `width` episodes, 
 memory lives on in it. Nothing else is learned here. Episodes of a round are as long as those of the
 run's tasks; those that a round waits for in idle worlds are counted too.
 
-A rate that serves the first steps of a trial is too high for the twentieth, and such steps may
-throw away what the first found. So a step whose round earns less than the best round by `undo`
+A rate that serves the first steps of a trial may be too high for the twentieth, whose step then
+throws away what the first found. So a step whose round earns less than the best round by `undo`
 standard errors is taken back, and the next is taken where that round was lived, on fresh episodes.
 What is looked at is then the best that a round was lived with, a round later than the newest.
 """
