@@ -30,7 +30,8 @@ class Best:
         may be more than honest ones earn.
         """
         if self._here:
-            self._returns = torch.cat([self._returns, returns])
+            if not broken:
+                self._returns = torch.cat([self._returns, returns])
             return False
         if not len(self._returns):
             better, fell = not broken, False

@@ -51,6 +51,9 @@ def test_a_round_that_broke_is_never_the_best() -> None:
     assert not _hear(best, "a", -9, -8, -7) and best.memory == "a"
     best.leave()
     assert _hear(best, "b", 0, 0, 0, broken=True) and best.memory == "a"
+    assert not _hear(best, "a", 0, 0, 0, broken=True), "it may break by chance; that tells nothing"
+    best.leave()
+    assert not _hear(best, "c", -7, -7, -7) and best.memory == "c", "better than the honest -8"
 
 
 def test_a_copy_goes_on_alike() -> None:
