@@ -191,8 +191,9 @@ class AdaptLearner:
             1,
             explore=True,
         )
-        returns, best = rollout.rew.sum(0), self._best
-        if best is not None and best.hear(self._memory, returns, _broken(rollout)):
+        lived, returns, best = _lived(rollout), rollout.rew.sum(0), self._best
+        broken = bool((lived & ~rollout.extras["valid"]).any())  # physics diverged
+        if best is not None and best.hear(self._memory, returns, broken):
             self._memory = best.memory
         elif self._limit is None or self.updates < self._limit:
             self._memory, self._last = self._learner.adapt(memory, rollout), last
@@ -200,10 +201,10 @@ class AdaptLearner:
             self._spent = self.world.taken
             if best is not None:
                 best.leave()
-        self.episodes += zip(returns.tolist(), _lengths(rollout), strict=True)
-        told = {"return": returns.mean(), "shots": torch.tensor(float(self.updates))}
+        self.episodes += zip(returns.tolist(), lived.sum(0).tolist(), strict=True)
+        told: dict[str, Tensor | float] = {"return": returns.mean(), "shots": float(self.updates)}
         if best is not None:
-            told["undone"] = torch.tensor(float(best.undone))
+            told["undone"] = float(best.undone)
         return [("adapt", told)]
 
     def player(self) -> Player | None:
@@ -245,14 +246,7 @@ class AdaptLearner:
             self._best.load_state_dict(state["best"])
 
 
-def _broken(rollout: Batch) -> bool:
-    """Whether a world of the round [T, N] diverged in its episode."""
+def _lived(rollout: Batch) -> Tensor:
+    """The steps [T, N] of the one episode that every world was to make."""
     done = (rollout.terminated | rollout.truncated).int()
-    lived = done.cumsum(0) - done == 0
-    return bool((lived & ~rollout.extras["valid"]).any())
-
-
-def _lengths(rollout: Batch) -> list[int]:
-    """Steps of the one episode [T, N] that every world was to make."""
-    done = rollout.terminated | rollout.truncated
-    return [int(n) for n in (done.cumsum(0) == 0).sum(0) + 1]
+    return done.cumsum(0) - done == 0

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 
 from envs.tasks.base import Tasks
 from logbook.build import build
+from logbook.config import CONFIGS, read_yaml
 
 Array = NDArray[Any]
-ROOT = Path(__file__).resolve().parent.parent
 
 
 def family(name: str, num_envs: int, seed: int = 0, **params: Any) -> Any:
     """A family of configs/tasks, with some parameters changed."""
-    node = yaml.safe_load((ROOT / "configs" / "tasks" / f"{name}.yaml").read_text("utf-8"))
-    return build("tasks", {**node, **params}, num_envs=num_envs, seed=seed)
+    node = read_yaml(CONFIGS / "tasks" / f"{name}.yaml")
+    return build("tasks", node | params, num_envs=num_envs, seed=seed)
 
 
 def acts(tasks: Tasks, steps: int, seed: int = 0) -> Array:

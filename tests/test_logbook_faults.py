@@ -17,16 +17,7 @@ import pytest
 from logbook import checkpoint, progress, run
 from logbook.errors import Exit, UserError
 from logbook.run import Run
-from tests.walk_run import CONFIG, fork, outcome, rows, train
-
-ROOT = Path(__file__).parent.parent
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, ...]:
-    folder = tmp_path_factory.mktemp("whole") / "run"
-    train(folder)
-    return outcome(folder)
+from tests.walk_run import CONFIG, fork, outcome, rows, train, uninterrupted
 
 
 @contextmanager
@@ -97,20 +88,18 @@ def test_a_folder_that_cannot_be_is_one_line(tmp_path: Path, place: str) -> None
     assert refusal.value.code == Exit.SETUP
 
 
-def test_an_error_leaves_a_report_and_the_run_goes_on(
-    tmp_path: Path, whole: tuple[Any, ...]
-) -> None:
+def test_an_error_leaves_a_report_and_the_run_goes_on(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError), Run.open(tmp_path, CONFIG, stage="pretrain"):
         1 / 0  # noqa: B018
     assert "ZeroDivisionError" in (tmp_path / "FAILED").read_text()
     assert json.loads((tmp_path / "status.json").read_text())["state"] == "failed"
     train(tmp_path)
-    assert outcome(tmp_path) == whole and not (tmp_path / "FAILED").exists()
+    assert outcome(tmp_path) == uninterrupted() and not (tmp_path / "FAILED").exists()
 
 
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGHUP", "SIGUSR1", "SIGUSR2"])
 def test_a_signal_saves_and_says_run_me_again(
-    tmp_path: Path, whole: tuple[Any, ...], name: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = Run.log
 
@@ -127,7 +116,7 @@ def test_a_signal_saves_and_says_run_me_again(
     assert checkpoint.listed(tmp_path / "checkpoints")[0].name == "step-000000008"
     assert signal.getsignal(signal.Signals[name]) is before
     train(tmp_path)
-    assert outcome(tmp_path) == whole
+    assert outcome(tmp_path) == uninterrupted()
 
 
 def test_a_second_interrupt_leaves_at_once(tmp_path: Path) -> None:

@@ -17,16 +17,9 @@ from logbook import checkpoint, identity, killpoints, versions
 from logbook.errors import Exit, UserError
 from logbook.identity import digest
 from logbook.run import Run
-from tests.walk_run import CONFIG, fork, outcome, rows, train
+from tests.walk_run import CONFIG, fork, outcome, rows, train, uninterrupted
 
 ROOT = Path(__file__).parent.parent
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, ...]:
-    folder = tmp_path_factory.mktemp("whole") / "run"
-    train(folder)
-    return outcome(folder)
 
 
 def test_a_run_leaves_its_record(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -48,18 +41,16 @@ def test_a_run_leaves_its_record(tmp_path: Path, capfd: pytest.CaptureFixture[st
 
 
 @pytest.mark.parametrize("until", [1, 2, 5, 6, 13, 29])
-def test_an_interrupted_run_ends_as_an_uninterrupted_one(
-    tmp_path: Path, whole: tuple[Any, ...], until: int
-) -> None:
+def test_an_interrupted_run_ends_as_an_uninterrupted_one(tmp_path: Path, until: int) -> None:
     with pytest.raises(KeyboardInterrupt):
         train(tmp_path, until=until)
     train(tmp_path)
-    assert outcome(tmp_path) == whole
+    assert outcome(tmp_path) == uninterrupted()
 
 
 @pytest.mark.parametrize("point", killpoints.POINTS)
 def test_killed_at_every_named_point_it_ends_the_same(
-    tmp_path: Path, whole: tuple[Any, ...], point: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, point: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if point.startswith("resume"):
         with pytest.raises(KeyboardInterrupt):
@@ -78,7 +69,7 @@ def test_killed_at_every_named_point_it_ends_the_same(
     assert died, f"{point} was never reached"
     monkeypatch.setattr(killpoints, "_NAME", "")
     train(tmp_path)
-    assert outcome(tmp_path) == whole
+    assert outcome(tmp_path) == uninterrupted()
     assert not list(tmp_path.rglob(".tmp-*"))
 
 
@@ -120,7 +111,7 @@ def test_a_second_process_is_refused_and_told_of_the_first(tmp_path: Path) -> No
 
 
 def test_damaged_checkpoints_are_named_and_passed_over(
-    tmp_path: Path, whole: tuple[Any, ...], capfd: pytest.CaptureFixture[str]
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(KeyboardInterrupt):
         train(tmp_path, until=12)
@@ -132,7 +123,7 @@ def test_damaged_checkpoints_are_named_and_passed_over(
     train(tmp_path)
     said = capfd.readouterr()
     assert "step-000000010/walk.safetensors" in said.err and "resuming at step 5" in said.out
-    assert outcome(tmp_path) == whole
+    assert outcome(tmp_path) == uninterrupted()
     assert (tmp_path / "checkpoints" / "refused-step-000000010").is_dir()
 
 
@@ -171,13 +162,13 @@ def test_other_versions_are_said_and_remembered(
     assert json.loads((tmp_path / "summary.json").read_text())["exact"] is False
 
 
-def test_a_changed_record_is_cut_by_rows(tmp_path: Path, whole: tuple[Any, ...]) -> None:
+def test_a_changed_record_is_cut_by_rows(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         train(tmp_path, until=12)
     path = tmp_path / "metrics.jsonl"
     path.write_bytes(path.read_bytes().replace(b" ", b"") + b'{"step": 99')
     train(tmp_path)
-    assert outcome(tmp_path) == whole
+    assert outcome(tmp_path) == uninterrupted()
 
 
 @pytest.mark.parametrize(

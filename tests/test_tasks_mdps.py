@@ -8,21 +8,19 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-import yaml
 
 from envs.tasks.base import Tasks
-from logbook.build import ROOT, build
 from logbook.errors import UserError
 from meta.known import known
 from meta.known_mdps import BayesFilter, interaction, plan
 from meta.trial import live, returns_by_episode
 from rl.collect import to_world
 from rl.types import Batch
+from tests import families
 
 
 def family(name: str, num_envs: int, **keys: Any) -> Any:
-    node = yaml.safe_load((ROOT / "configs" / "tasks" / f"{name}.yaml").read_text("utf-8"))
-    return build("tasks", node | keys, num_envs=num_envs, seed=5)
+    return families.family(name, num_envs, seed=5, **keys)
 
 
 def entered(name: str, num_envs: int, **keys: Any) -> Any:
