@@ -5,7 +5,8 @@ centred and scaled for each task by what the skills' own states earn under it, s
 shouts. log q has no lower end, and far from a skill its tail would outweigh all that happens near;
 so rewards stop falling at a floor below chance (`floor` null: as published; below 0 it lies above
 chance, and pay is sparse: where a skill is recognised at least so well). UML-Random takes the
-same method with networks that were never trained. Skills that look alike are proposed once.
+same method, as far along its schedule, with networks that were never trained. Skills that look
+alike are proposed once.
 """
 
 from __future__ import annotations
@@ -137,7 +138,7 @@ def proposer(
         kept, dropped = distinct(run.skill, states, z)
         parts.append((run.skill, z[kept], dropped))
     if kind in ("random", "mixture"):
-        fresh = _untrained(node, run.spec, seed, states)
+        fresh = _untrained(node, run.skill, run.spec, seed, states)
         parts.append((fresh, _tasks_of(fresh), []))
     if kind == "mixture":
         parts = _shared(parts, share, seed)
@@ -223,10 +224,16 @@ def _shared(
     return [(first, some[0], dropped), (second, some[1], [])]
 
 
-def _untrained(node: Mapping[str, Any], spec: WorldSpec, seed: int, states: Batch) -> Any:
-    """The same method with fresh networks, its statistics grown on the same states."""
+def _untrained(
+    node: Mapping[str, Any], skill: Any, spec: WorldSpec, seed: int, states: Batch
+) -> Any:
+    """`skill` with fresh networks, its statistics grown on the same states.
+
+    It stands as far along its schedule: what comes in late pays for the trained one by now.
+    """
     fresh = build("skill", node, world=spec, device=torch.device("cpu"), seed=seed)
     fresh.observe(states.map(lambda x: x[None]))
+    fresh.copy_schedule(skill)
     return fresh
 
 

@@ -57,6 +57,16 @@ class Skill(nn.Module):
         """See a fresh rollout [T, N]: statistics, curricula."""
         return {}
 
+    def copy_schedule(self, other: Skill) -> None:
+        """Stand as far along every schedule as `other`, of the same kind, has come.
+
+        What a module keeps as extra state (`get_extra_state`) is its place in a schedule, such as
+        the steps that it has counted; what it has learned lies in parameters and buffers.
+        """
+        for own, theirs in zip(self.modules(), other.modules(), strict=True):
+            if type(own).get_extra_state is not nn.Module.get_extra_state:
+                own.set_extra_state(theirs.get_extra_state())
+
     def state_dict(self) -> State:  # type: ignore[override]
         """Everything an exact resume needs: networks, buffers, optimisers, generator."""
         state = {"nets": dict(super().state_dict()), "generator": self.generator.get_state()}

@@ -18,9 +18,10 @@ from logbook.build import build
 from logbook.compose import compose
 from logbook.errors import UserError
 from logbook.run import Run
+from meta import proposals
 from meta.assess import assess
 from meta.evaluate import Scores, held_out, score
-from meta.proposals import _paying
+from meta.proposals import _paying, proposer
 from meta.stage import assemble, examine, family_factory, metatrain_stage
 from meta.taskset import load_tasks, save_tasks
 from meta.trial import Last, live, returns_by_episode, side_by_side
@@ -291,6 +292,17 @@ def skilled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def two_views(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Skills whose second view came in while they were trained."""
+    folder = tmp_path_factory.mktemp("run") / "diayn"
+    words = "env=point skill=diayn skill.num_skills=4 steps=400 num_envs=4 atlas.videos=false"
+    words += " agent.start_steps=350 agent.hidden=[8] evaluate.steps=10 evaluate.reps=2"
+    views = ["skill.view=plane + 0.3*obs", "skill.ramp=[100,300]"]
+    pretrain_stage(compose("pretrain", [*words.split(), *views]).config, folder)
+    return folder
+
+
 @pytest.mark.parametrize("tasks", ["skills", "random_discriminator", "mixture"])
 def test_skills_propose_tasks_that_another_learner_can_be_given(
     skilled: Path, tmp_path: Path, tasks: str
@@ -332,6 +344,27 @@ def test_a_proposal_rewards_what_its_skill_does(skilled: Path) -> None:
     own = source.methods[0].reward(batch).clamp(min=-3.0)
     ids = torch.tensor([0, source.count - 1])
     assert np.allclose(rew, ((own - source.centre[ids]) / source.scale[ids]).numpy(), atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["random", "mixture"])
+def test_untrained_tasks_stand_where_the_trained_ones_do(
+    two_views: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They pay through every view that counts by now, and are not the trained ones."""
+    monkeypatch.setattr(proposals, "STATES", 20)  # of 4 skills: fewer steps than the ramp's first
+    trained = proposer(two_views, "skills", 0, floor=None).methods[0]
+    found = proposer(two_views, kind, 0, floor=None)
+    fresh = found.methods[-1]
+    assert fresh.weights() == trained.weights() == [1.0, 0.3]
+    draw = np.random.default_rng(0).uniform(-1, 1, (5, 50, 2)).astype(np.float32)
+    task = np.full(50, found.count - 1)
+    paid, of_obs, of_feat = (
+        found.reward(task, draw[0], draw[0], obs, feat, draw[4])
+        for obs, feat in ((draw[1], draw[1]), (draw[2], draw[1]), (draw[1], draw[3]))
+    )
+    assert np.abs(paid - of_obs).mean() > 1e-3 and np.abs(paid - of_feat).mean() > 1e-3
+    found.methods[-1] = trained
+    assert np.abs(paid - found.reward(task, *draw[[0, 0, 1, 1, 4]])).mean() > 1e-3
 
 
 def test_a_floor_above_chance_pays_only_where_a_skill_is_recognised(skilled: Path) -> None:

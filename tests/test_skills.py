@@ -112,6 +112,25 @@ def test_a_saved_skill_goes_on_bit_for_bit(name):
         assert torch.equal(one.reward(b), two.reward(b))
 
 
+@pytest.mark.parametrize("name", SKILLS)
+def test_a_fresh_method_can_stand_as_far_along_its_schedule(name):
+    """It takes the place in the schedule and nothing that was learned."""
+    trained, fresh = make(name), make(name, seed=1)
+    long = batch(trained.sample_z(400_000))
+    trained.observe(long)
+    trained.update(long.map(lambda x: x[:64]))
+    before = {k: v.clone() for k, v in fresh.named_parameters()}
+    seen = {k: v.clone() for k, v in fresh.named_buffers()}
+    fresh.copy_schedule(trained)
+    now, theirs = fresh.state_dict()["nets"], trained.state_dict()["nets"]
+    for key, value in [*before.items(), *seen.items()]:
+        assert torch.equal(now[key], value)
+    places = [key for key in theirs if key.endswith("_extra_state")]
+    assert all(now[key] == theirs[key] for key in places)
+    if name == "diayn":
+        assert places and fresh.weights() == trained.weights()
+
+
 def test_views_pick_and_squash_columns():
     obs, feat = torch.tensor([[1.0, 2.0, 3.0]]), torch.tensor([[4.0, 5.0, 6.0]])
     assert View("height, obs", SPEC)(obs, feat).tolist() == [[6, 1, 2, 3]]
