@@ -126,9 +126,9 @@ class GradientLearner:
         self._noise.manual_seed(seed)
 
     def begin(self, n: int, told: Tensor | None) -> Adapted:
-        """The start, for n tasks."""
+        """The start as it is now, for n tasks: it moves in place when the learner learns."""
         told = None if told is None else told.to(self._device)
-        return Adapted(self.theta.expand(n, -1), 0, told)
+        return Adapted(self.theta.clone().expand(n, -1), 0, told)
 
     @torch.no_grad()
     def act(

@@ -96,6 +96,13 @@ class Divergence(Loss):
     tail: Tensor  # [n, 1, A or 0]
     scale: Tensor
 
+    @classmethod
+    def from_now(
+        cls, net: Rows, params: Tensor, obs: Tensor, weight: Tensor, scale: Tensor
+    ) -> Self:
+        """From the policies that params [n, P] make now, even where these move in place later."""
+        return cls(obs, weight, net.trace(params, obs)[-1], net.tail(params).clone(), scale)
+
     def __call__(self, head: Tensor, tail: Tensor) -> Tensor:
         kl = choice(self.head, self.tail).kl(choice(head, tail))  # type: ignore[arg-type]
         return self.scale * (self.weight * kl).sum(-1)

@@ -134,8 +134,8 @@ class _Region:
             far: list[Divergence | None] = []
             for params, e, counts in zip(chain.params, evidence, counted, strict=True):
                 obs, scale = e.obs[ids], torch.full_like(e.rew[ids], 1 / max(1, sum(counted)))
-                head, tail = net.trace(params, obs)[-1], net.tail(params)
-                far.append(Divergence(obs, e.weight[ids], head, tail, scale) if counts else None)
+                old = Divergence.from_now(net, params, obs, e.weight[ids], scale)
+                far.append(old if counts else None)
             pairs = zip(chain.params, far, strict=True)
             self._slopes.append([None if d is None else Slope(net, p, d) for p, d in pairs])
             self._far.append(far)

@@ -96,6 +96,5 @@ class ProMP(GradientLearner):
         found: list[Loss] = []
         for params, e in zip(chain.params, evidence[:-1], strict=False):
             scale = torch.full_like(e.rew, self.kl_coef)
-            head = self.net.trace(params, e.obs)[-1]
-            found.append(Divergence(e.obs, e.weight, head, self.net.tail(params), scale))
+            found.append(Divergence.from_now(self.net, params, e.obs, e.weight, scale))
         return found

@@ -148,9 +148,9 @@ def test_promp_is_the_formula(discrete: bool) -> None:
     old = learner.theta.clone()
     outer = learner._counted([learner._clipped(e) for e in found])
     outer[0] += learner._near(found)
-    learner.theta = old + 0.05 * torch.randn(
+    learner.theta += 0.05 * torch.randn(
         len(old), generator=torch.Generator().manual_seed(2), dtype=torch.float64
-    )  # as after a few steps on the same batch
+    )  # in place, as steps on the same batch move it
     value, grad = learner._gradient(learner._chains(found, [learner._loss(found[0])]), outer)
 
     naive, theta = Naive(learner, discrete), learner.theta.clone().requires_grad_()
@@ -166,6 +166,25 @@ def test_promp_is_the_formula(discrete: bool) -> None:
     assert theta.grad is not None
     assert float(value) == pytest.approx(-float(total.detach()), rel=1e-9)
     assert torch.allclose(grad, -theta.grad, atol=1e-12, rtol=1e-9)
+
+
+@pytest.mark.parametrize("rate", [0.3, 0.0])
+def test_an_old_policy_stays_as_it_was_while_the_start_moves_in_place(rate: float) -> None:
+    """Mean and spread, at the start and after a step, also where a step is none."""
+    learner = small("promp", False, inner_steps=2)
+    learner.inner_lr = rate
+    found = [evidence(False, k) for k in range(3)]
+    near = learner._near(found)
+    old = [(d.head.clone(), d.tail.clone()) for d in near]
+    region = _Region(small("maml", False, burn_in=0), *parts(learner, found[:2]), found[:2])
+    far = [d for some in region._far for d in some if d is not None]
+    kept = [(d.head.clone(), d.tail.clone()) for d in far]
+    memory, start = learner.begin(2, None), learner.theta.clone()
+    learner.theta += 1.0
+    for d, (head, tail) in [*zip(near, old, strict=True), *zip(far, kept, strict=True)]:
+        assert torch.equal(d.head, head) and torch.equal(d.tail, tail)
+    assert len(near) == 2 and len(far) == 2
+    assert torch.equal(memory.params, start.expand(2, -1)), "a memory is not what is learned later"
 
 
 @pytest.mark.parametrize("discrete", [False, True])
