@@ -116,7 +116,7 @@ def read_manifest(folder: Path) -> Manifest:
         raise CheckpointError(folder, "it is not a folder")
     text = _slurp(folder, "manifest.json")
     try:
-        body = tree.loads(text)
+        body = files.parse_json(text)
         if not isinstance(body, dict):
             raise TypeError("it is not an object")
         if body.get("schema") != SCHEMA:
@@ -148,7 +148,7 @@ def load(folder: Path, only: Collection[str] | None = None) -> State:
     text = _slurp(folder, "state.json", manifest.files["state.json"])
     arrays = _Arrays(folder, manifest)
     try:
-        plain = tree.loads(text)
+        plain = files.parse_json(text)
         if only is None:
             return {key: tree.decode(value, arrays.leaf) for key, value in plain.items()}
         state: State = {}

@@ -16,6 +16,7 @@ from typing import Any
 
 import yaml
 
+from logbook import files
 from logbook.build import GROUPS, ROOT, check_node, nearest, typed
 from logbook.errors import Exit, UserError
 from logbook.ranges import in_range
@@ -76,11 +77,7 @@ def read_yaml(path: Path) -> Any:
     Raises `UserError` (code 5) for one that is too large, too deep, repeats itself or is broken.
     """
     try:
-        with path.open("rb") as f:
-            data = f.read(_MAX_BYTES + 1)
-        if len(data) > _MAX_BYTES:
-            raise yaml.YAMLError(f"it is larger than {_MAX_BYTES // 1024} KiB")
-        text = data.decode("utf-8")
+        text = files.read_text(path, _MAX_BYTES)
         depth = count = 0
         for event in yaml.parse(text, yaml.SafeLoader):
             count += 1

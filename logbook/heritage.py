@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from logbook import checkpoint, files, progress, versions
+from logbook import checkpoint, files, marks, progress, versions
 from logbook.build import build, lookup, nearest, trait
 from logbook.config import CONFIGS, inherited, load_config, no_import, read_yaml
 from logbook.errors import Exit, UserError
@@ -56,10 +56,10 @@ def open_record(folder: Path, stage: str) -> dict[str, Any]:
     """The config of a run of `stage` that has something to hand over. Raises UserError."""
     if not (folder / "config.yaml").is_file():
         raise UserError(f"from={folder} is not a run: {_found(folder)}{_hint(folder, stage)}")
-    found = str(files.read_json(folder / "run.json").get("stage", stage))
+    found = marks.stage_of(folder, stage)
     if found != stage:
         raise UserError(
-            f"from={folder} is a {found[:40]} run, want one of {stage}{_hint(folder, stage)}"
+            f"from={folder} is a {found} run, want one of {stage}{_hint(folder, stage)}"
         )
     if not checkpoint.listed(folder / "checkpoints"):
         raise UserError(
@@ -166,7 +166,7 @@ def world_of(folder: Path, record: Mapping[str, Any]) -> dict[str, Any]:
 
 def stage_of(folder: Path) -> str:
     """The stage of the run in a folder, empty if it is none."""
-    return str(files.read_json(folder / "run.json").get("stage", ""))[:40]
+    return marks.stage_of(folder)
 
 
 def skills_behind(folder: Path) -> Path | None:
@@ -223,8 +223,8 @@ def tell(config: Mapping[str, Any], record: Mapping[str, Any], command: str) -> 
 
 def other_versions(folder: Path) -> list[str]:
     """Lines such as `mujoco 3.16 -> 3.17` on the packages that a run was made with."""
-    sessions = files.read_json(folder / "versions.json").get("sessions", [])
-    before = sessions[-1].get("versions", {}) if sessions else {}
+    sessions = marks.sessions_of(folder)
+    before = sessions[-1]["versions"] if sessions else {}
     now = versions.snapshot()
     names = ("torch", "numpy", "mujoco", "gymnasium", "dm-control")
     return versions.changes({k: v for k, v in before.items() if k in names}, now)
@@ -232,19 +232,17 @@ def other_versions(folder: Path) -> list[str]:
 
 def unfinished(folder: Path) -> str | None:
     """How far a run is, if it is not finished: a line for a warning."""
-    status = files.read_json(folder / "status.json")
-    if status.get("state") == "finished":
+    status = marks.status_of(folder)
+    if status.state == "finished":
         return None
-    return (
-        f"{folder} is not finished ({status.get('step', 0):,} of {status.get('steps', 0):,} steps)"
-    )
+    return f"{folder} is not finished ({status.step:,} of {status.steps:,} steps)"
 
 
 def runs_of(stage: str, root: Path = Path("runs")) -> list[str]:
     """The folders of all runs of a stage below `root`."""
     found = []
     for path in sorted(root.glob("*/*/*/run.json")):
-        if files.read_json(path).get("stage") == stage:
+        if files.readable_json(path).get("stage") == stage:
             found.append(str(path.parent))
     return found
 
@@ -255,7 +253,9 @@ def _found(folder: Path) -> str:
         return "there is no such folder"
     inside = [p.parent for k in ("*", "*/*", "*/*/*") for p in folder.glob(f"{k}/config.yaml")]
     if inside:
-        states = [f"{p} ({files.read_json(p / 'run.json').get('stage', 'a run')})" for p in inside]
+        states = [
+            f"{p} ({files.readable_json(p / 'run.json').get('stage', 'a run')})" for p in inside
+        ]
         return f"it has no config.yaml, but these lie in it: {', '.join(sorted(states)[:6])}"
     names = sorted(p.name for p in folder.iterdir())
     return f"it has no config.yaml, only {', '.join(names[:6])}" if names else "it is empty"

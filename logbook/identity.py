@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from logbook import files
+from logbook import marks
 from logbook.config import filled, read_yaml
 from logbook.errors import UserError
 
@@ -51,7 +51,7 @@ def recognise(folder: Path, config: Mapping[str, Any], stage: str) -> list[str]:
     remedy = "give this one its own folder with name=... or hydra.run.dir=..."
     old = read_yaml(folder / "config.yaml")
     lines = differences(filled(old) if isinstance(old, Mapping) else {}, config)
-    before = files.read_json(folder / "run.json").get("stage", stage)
+    before = marks.stage_of(folder, stage)
     if before != stage:
         raise UserError(f"{folder} holds a {before} run: {remedy}")
     refused = [line for key, line in lines.items() if not volatile(key)]

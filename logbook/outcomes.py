@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from logbook import files, progress
+from logbook import files, marks, progress
 from logbook.build import ROOT, nearest
 from logbook.config import read_yaml
 from logbook.errors import UserError
@@ -134,12 +134,11 @@ def _runs_in(place: Path) -> list[Path]:
 
 
 def _stage(folder: Path) -> str:
-    return str(files.read_json(folder / "run.json").get("stage", "pretrain"))
+    return marks.stage_of(folder, "pretrain")
 
 
 def _finished(folder: Path) -> bool:
-    state = files.read_json(folder / "status.json").get("state")
-    return state == "finished" and (folder / "summary.json").is_file()
+    return marks.status_of(folder).state == "finished" and (folder / "summary.json").is_file()
 
 
 def read_run(folder: Path) -> Outcome:
@@ -149,7 +148,7 @@ def read_run(folder: Path) -> Outcome:
 
 def _read_evaluation(path: Path) -> Outcome:
     """A learner of metatrain on a family that it was not trained on."""
-    found = files.read_json(path)
+    found = files.read_json(path.resolve())  # typed by the user: it may be a link
     family, run = found.get("family"), found.get("run")
     if not isinstance(family, dict) or not isinstance(found.get("meta"), dict):
         raise UserError(f"{path} is not a run, nor a file that evaluate --json wrote")

@@ -25,7 +25,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from logbook import checkpoint, files, identity, progress, versions
+from logbook import checkpoint, files, identity, marks, progress, versions
 from logbook.checkpoint import CheckpointError, Manifest, State
 from logbook.errors import Exit, UserError
 from logbook.killpoints import reach
@@ -93,14 +93,14 @@ class Run:
         return run
 
     def _open(self, overrides: Sequence[str]) -> None:
-        status = files.read_json(self.folder / "status.json")
-        blank = status.get("state") == "failed" and not checkpoint.listed(self._checkpoints)
+        status = marks.status_of(self.folder)
+        blank = status.state == "failed" and not checkpoint.listed(self._checkpoints)
         known = not blank and (self.folder / "config.yaml").exists()  # no claim by a failed start
         changed = identity.recognise(self.folder, self.config, self.stage) if known else []
         config = identity.begun(self.folder, self.config) if known else self.config
         self.identity = identity.digest(config, self.stage)
-        if status.get("state") == "finished" and int(status.get("step", 0)) >= self.steps:
-            self.done, self.step = True, int(status["step"])
+        if status.state == "finished" and status.step >= self.steps:
+            self.done, self.step = True, status.step
             report = self.folder / "report.html"
             where = report if report.exists() else self.folder / "summary.json"
             progress.say(f"{self.folder} is finished ({self.step:,} steps): see {where}")
@@ -250,7 +250,7 @@ class Run:
         if manifest.step:
             progress.say(f"resuming at step {self.step:,}")
         path = self.folder / "versions.json"
-        sessions = files.read_json(path).get("sessions", [])[-999:]
+        sessions = marks.sessions_of(self.folder)[-999:]
         session = {"time": _now(), "host": socket.gethostname(), "from_step": self.step}
         session |= {"changes": changes, "versions": self._versions}
         files.replace(path, files.pretty({"sessions": [*sessions, session]}))

@@ -18,7 +18,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from logbook import tree
+from logbook import files
 from logbook.killpoints import reach
 
 _BLOCK = 1 << 24  # bytes written and hashed at a time
@@ -84,7 +84,7 @@ def write(path: Path, values: Mapping[str, Any]) -> tuple[int, str]:
     head = json.dumps(header, separators=(",", ":")).encode()
     head += b" " * (-len(head) % 8)
     digest = hashlib.sha256()
-    with path.open("wb") as file:
+    with files.create(path) as file:
 
         def put(piece: Any) -> None:
             file.write(piece)
@@ -119,7 +119,7 @@ def read(file: BinaryIO, size: int) -> tuple[dict[str, tuple[str, NDArray[Any]]]
     length = int.from_bytes(take(8), "little")
     if length > min(size - 8, _MAX_HEADER):
         raise ValueError(f"its header claims {length} bytes")
-    header = tree.loads(take(length))
+    header = files.parse_json(take(length))
     if not isinstance(header, dict):
         raise TypeError("its header is not an object")
     header.pop("__metadata__", None)

@@ -96,22 +96,3 @@ def decode(tree: Any, leaf: Callable[[str, str], Any]) -> Any:
 def dumps(value: Any) -> bytes:
     """Strict JSON, the same bytes for the same value."""
     return json.dumps(value, allow_nan=False, separators=(",", ":")).encode()
-
-
-def loads(text: bytes) -> Any:
-    """Strict JSON: no NaN, no repeated keys, no absurd depth. Raises ValueError."""
-    try:
-        return json.loads(text, parse_constant=_refuse, object_pairs_hook=_unique)
-    except RecursionError:
-        raise ValueError("nested too deeply") from None
-
-
-def _refuse(word: str) -> Any:
-    raise ValueError(f"{word} is not JSON")
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("an object repeats a key")
-    return found

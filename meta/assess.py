@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any, NoReturn
 
-from logbook import files, progress
+from logbook import files, marks, progress
 from logbook.build import check_node
 from logbook.cli import guard, writable
 from logbook.compose import compose
@@ -98,7 +98,7 @@ def run_config(folder: Path) -> dict[str, Any]:
     """The config of a metatrain run. Raises UserError for a folder that is none."""
     if not (folder / "config.yaml").is_file():
         raise UserError(f"{folder} is not a run: it has no config.yaml")
-    stage = str(files.read_json(folder / "run.json").get("stage", "metatrain"))
+    stage = marks.stage_of(folder, "metatrain")
     if stage != "metatrain":
         raise UserError(
             f"{folder} is a {stage[:40]} run, not one of metatrain: evaluate wants a learner; "

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from logbook import checkpoint, files, progress
+from logbook import checkpoint, files, marks, progress
 from logbook.build import build, check_node, lookup
 from logbook.cli import guard, writable
 from logbook.compose import compose
@@ -142,7 +142,7 @@ def _record(folder: Path, kind: str | None) -> tuple[dict[str, Any], str, str]:
     there = f"; runs here: {runs}" if runs else "; make one with pretrain first"
     if not (folder / "config.yaml").is_file():
         raise UserError(f"{folder} is not a run: it has no config.yaml{there}")
-    stage = str(files.read_json(folder / "run.json").get("stage", "pretrain"))
+    stage = marks.stage_of(folder, "pretrain")
     if stage not in ("pretrain", "metatrain"):
         raise UserError(f"{folder} is a {stage[:40]} run, which proposes no tasks{there}")
     config = load_config(folder / "config.yaml", stage)

@@ -85,7 +85,7 @@ def siblings(folder: Path, meta: Mapping[str, Any]) -> dict[str, Mapping[str, An
     for other in sorted(folder.parents[2].glob(f"*-*/{here}")):
         if other == folder or _about(other) != own:
             continue
-        numbers = files.read_json(other / "summary.json").get("meta")
+        numbers = files.readable_json(other / "summary.json").get("meta")
         if not numbers or numbers["learner"] == meta["learner"]:
             continue
         if len(numbers["returns_by_shot"]) == len(meta["returns_by_shot"]):

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 from pathlib import Path
 from typing import NoReturn
 
-from logbook import files
+from logbook import files, marks
 from logbook.build import nearest
 from logbook.cli import guard, perform
 from logbook.config import load_config
@@ -44,7 +45,7 @@ def resume(folder: Path, allow_import: bool = False) -> int:
     """Go on with the run in `folder`; returns the exit code."""
     if not (folder / "config.yaml").is_file():
         raise UserError(f"{folder} is not a run: it has no config.yaml{hint(folder)}")
-    command = str(files.read_json(folder / "run.json").get("stage", "pretrain"))
+    command = marks.stage_of(folder, "pretrain")
     if command not in _STAGES:
         known = ", ".join(_STAGES)
         raise UserError(f"{folder}/run.json names the stage {command[:40]!r}; known: {known}")
@@ -52,7 +53,7 @@ def resume(folder: Path, allow_import: bool = False) -> int:
     module, _, function = _STAGES[command].partition(":")
     stage = getattr(importlib.import_module(module), function)
     overrides = folder / "overrides.txt"
-    typed = tuple(overrides.read_text().splitlines()) if overrides.is_file() else ()
+    typed = tuple(files.read_text(overrides).splitlines()) if os.path.lexists(overrides) else ()
     return perform(stage, config, folder, typed)
 
 
