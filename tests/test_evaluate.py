@@ -296,6 +296,12 @@ def test_recognition_knows_the_extremes():
     assert recognised(with_dead_column) == 1.0
 
 
+def test_centroids_are_tested_on_what_they_were_not_made_of():
+    """Two repetitions of pure noise: every skill would be its own nearest centroid."""
+    noise = np.random.default_rng(1).normal(size=(200, 2, 3))
+    assert recognised(noise) == pytest.approx(1 / 200, abs=0.02)
+
+
 def test_fanos_bound_at_its_ends():
     assert fano(1.0, 8) == pytest.approx(math.log(8))
     assert fano(0.125, 8) == 0.0 and fano(0.0, 8) == 0.0

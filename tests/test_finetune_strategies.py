@@ -205,6 +205,25 @@ def test_options_last_as_long_and_earn_what_they_should(strategy: str, source: P
     assert learner.world.taken == 65 * 3
 
 
+def test_a_controller_bootstraps_over_the_time_that_an_option_took(source: Path) -> None:
+    """r + gamma^d V: options of three steps in episodes of twenty, whose last ones have two."""
+    words = "task.reward=x_velocity num_envs=3 strategy.skill_steps=3"
+    config = config_of(source, "hierarchy", "custom", words)
+    learner = assemble(config, pretrained(source, CPU)).learner
+    assert isinstance(learner, OptionLearner)
+    seen: list[Any] = []
+    update = learner._agent.update
+    learner._agent.update = lambda batch: (seen.append(batch), update(batch))[1]  # type: ignore
+    while len(seen) < 12:
+        learner.advance()
+    lasted = torch.cat([b.next_feat[:, 0] for b in seen])
+    got = torch.cat([b.extras["discount"] for b in seen])
+    by_hand = {2: 0.9801, 3: 0.970299}
+    assert {int(d) for d in lasted.unique()} == set(by_hand)
+    want = torch.tensor([by_hand[int(d)] for d in lasted])
+    torch.testing.assert_close(got, want)
+
+
 def test_a_heir_starts_as_the_pretrained_policy_and_may_renew_its_critics(source: Path) -> None:
     run = pretrained(source, CPU)
     same: Any = assemble(config_of(source, "weights"), run).learner
@@ -214,6 +233,9 @@ def test_a_heir_starts_as_the_pretrained_policy_and_may_renew_its_critics(source
     want = run.agent.act(obs, z, explore=False)[0]
     for learner in (same, anew):
         assert torch.equal(learner.agent.act(obs, z, explore=False)[0], want)
+    assert torch.equal(same.agent.target.theta, run.agent.target.theta)
+    assert not torch.equal(anew.agent.target.theta, run.agent.target.theta)
+    assert not torch.equal(run.agent.target.theta, run.agent.critic.theta)
     assert torch.equal(same.agent.critic.theta, run.agent.critic.theta)
     assert not torch.equal(anew.agent.critic.theta, run.agent.critic.theta)
     assert torch.equal(z[0], torch.full((4,), 0.25))

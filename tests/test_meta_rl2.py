@@ -210,6 +210,43 @@ def test_returns_run_across_episodes_and_stop_with_the_trial(monkeypatch):
     assert float(policy.unit) == pytest.approx(np.sqrt(np.mean([16, 36, 64, 64])))
 
 
+def test_targets_look_as_far_ahead_as_lambda_says():
+    """By hand: rewards 1, 2, 4, 8, gamma and lambda 1/2, no values: 1.875, 3.5, 6, 8."""
+    family = bandit(pulls=4)
+    policy = small(family, gamma=0.5, lam=0.5)
+    with torch.no_grad():
+        policy.critic.theta.zero_()
+    (batch,) = trial(family, policy)
+    rew = torch.tensor([1.0, 2.0, 4.0, 8.0])[:, None].expand(4, 12)
+    loss = float(policy.update([batch.with_rew(rew.contiguous())])["value_loss"])
+    unit = np.mean([16, 36, 64, 64])
+    assert loss == pytest.approx(np.mean(np.square([1.875, 3.5, 6, 8])) / unit, rel=1e-4)
+
+
+def test_where_nothing_is_to_be_gained_entropy_leads_back_to_chance():
+    family = bandit()
+    policy = small(family, entropy=0.1, entropy_end=0.1, lr=0.02, lr_end=0.02)
+    with torch.no_grad():
+        policy.critic.theta.zero_()
+        policy.actor.layers(policy.actor.theta)[-1][1].add_(torch.tensor([0.0, 1.0, 2.0]))
+    (batch,) = trial(family, policy)
+    batch = batch.with_rew(torch.zeros_like(batch.rew))
+    seen = [float(policy.update([batch])["entropy"]) for _ in range(30)]
+    assert seen[0] == pytest.approx(0.83, abs=0.1)  # nats, of a softmax of 0, 1, 2
+    assert seen[-1] > seen[0] + 0.1 and max(seen) <= np.log(3) + 1e-6
+
+
+def test_rate_and_entropy_fall_evenly_to_their_ends():
+    family = bandit()  # 48 steps an update
+    rates = {"lr": 0.01, "lr_end": 0.002, "entropy": 0.03, "entropy_end": 0.01}
+    policy = small(family, total_steps=192, **rates)
+    seen = [policy.update(trial(family, policy)) for _ in range(6)]
+    assert [m["lr"] for m in seen] == pytest.approx([0.01, 0.008, 0.006, 0.004, 0.002, 0.002])
+    want = [0.03, 0.025, 0.02, 0.015, 0.01, 0.01]
+    assert [m["entropy_coef"] for m in seen] == pytest.approx(want)
+    assert policy._opt.lr == pytest.approx(0.002)
+
+
 def test_the_critics_unit_changes_and_what_it_says_does_not():
     family = bandit()
     policy = small(family)

@@ -12,6 +12,7 @@ from probes import Endless, Follow, collector, make_ppo
 from torch import Tensor
 
 from rl.ppo import PPO
+from rl.types import Batch
 
 
 @pytest.mark.parametrize("discrete", [False, True])
@@ -43,6 +44,56 @@ def test_the_clip_stops_the_gradient() -> None:
     assert all(float(p.grad.abs().max()) < 1e-7 for p in ppo.actor.parameters())
     ppo.update(b)
     assert any(float(p.grad.abs().max()) > 1e-4 for p in ppo.actor.parameters())
+
+
+def test_no_step_is_praised_beyond_the_clip_and_every_one_is_blamed() -> None:
+    """By hand: ratios 1.5 and 0.5, clip 0.2, advantages +-1: -(1.2 - 1.5 + 0.5 - 0.8) / 4."""
+    ppo, b = made_up(4, [1.0, -1.0, 1.0, -1.0])
+    b.extras["log_prob"] -= torch.tensor([1.5, 1.5, 0.5, 0.5]).log()
+    assert float(ppo.update(b)["policy_gradient_loss"]) == pytest.approx(0.15, abs=1e-5)
+
+
+def test_entropy_pulls_towards_chance() -> None:
+    """Where nothing is to be gained, a bias b has the gradient c p (log p + H)."""
+    ppo, b = made_up(1, [0.0], entropy=0.3, max_grad_norm=1e9)
+    with torch.no_grad():
+        ppo.actor.layers(ppo.actor.theta)[-1][1].add_(torch.tensor([0.0, 2.0]))
+        head = ppo.actor(b.obs)[0, 0]
+    log_p = head.log_softmax(-1)
+    entropy = -(log_p.exp() * log_p).sum()
+    metrics = ppo.update(b)
+    assert float(metrics["entropy"]) == pytest.approx(float(entropy), abs=1e-6)
+    want = 0.3 * log_p.exp() * (log_p + entropy)
+    assert want.abs().min() > 0.01
+    assert ppo.actor.theta.grad is not None
+    torch.testing.assert_close(ppo.actor.layers(ppo.actor.theta.grad)[-1][1].flatten(), want)
+
+
+def test_targets_look_as_far_ahead_as_lambda_says() -> None:
+    """By hand, gamma and lambda 1/2: advantages 1.3125, 1.25, 1 beyond values 2, 4, 6."""
+    ppo, b = made_up(1, [1.0, 2.0, 3.0], gamma=0.5, lam=0.5)
+    for key, numbers in {"value": [2.0, 4.0, 6.0], "next_value": [4.0, 6.0, 8.0]}.items():
+        b.extras[key] = torch.tensor(numbers)[:, None]
+    b.terminated[:] = False
+    with torch.no_grad():
+        ppo.critic.theta.zero_()
+    want = (3.3125**2 + 5.25**2 + 7.0**2) / 3
+    assert float(ppo.update(b)["value_loss"]) == pytest.approx(want)
+
+
+def made_up(worlds: int, rew: list[float], **changes: Any) -> tuple[PPO, Batch]:
+    """A learner, and a slice [T, worlds] of steps that end at once, of no value, at ratio one."""
+    ppo = make_ppo(Follow(True), **changes)
+    paid = torch.tensor(rew).reshape(-1, worlds)
+    obs = torch.full((*paid.shape, 1), 0.5)
+    act = torch.eye(2)[torch.arange(paid.numel()) % 2].reshape(*paid.shape, 2)
+    with torch.no_grad():
+        log_prob = (ppo.actor(obs).log_softmax(-1) * act).sum(-1)
+    no = torch.zeros(paid.shape, dtype=torch.bool)
+    zero = torch.zeros(paid.shape)
+    extras = {"log_prob": log_prob, "valid": ~no, "value": zero, "next_value": zero}
+    z = torch.zeros(*paid.shape, 0)
+    return ppo, Batch(obs, act, obs, obs, obs, paid, ~no, no, z, extras)
 
 
 def make_ppo_whole(ppo: PPO) -> PPO:

@@ -21,6 +21,14 @@ def test_td_target_bootstraps_unless_the_world_ended() -> None:
     assert torch.allclose(target, torch.tensor([10.0, 2.0, 17.0]))
 
 
+def test_td_target_discounts_each_transition_by_its_own_gamma_and_still_ends() -> None:
+    rew = torch.tensor([1.0, 2.0, -1.0])
+    ended = torch.tensor([False, True, False])
+    gamma = torch.tensor([0.9, 0.9, 0.5])
+    target = td_target(rew, ended, torch.tensor([10.0, 10.0, 20.0]), gamma)
+    assert torch.allclose(target, torch.tensor([10.0, 2.0, 9.0]))
+
+
 def test_gae_by_hand() -> None:
     # gamma 0.5, lambda 0.5. deltas: 1 + 0.5*4 - 2 = 1; 2 + 0.5*6 - 4 = 1; 3 + 0.5*8 - 6 = 1
     advantage = gae(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from typing import Any
 
 import pytest
@@ -115,6 +116,20 @@ def test_a_fixed_temperature_stays_and_an_automatic_one_seeks_its_entropy() -> N
         assert (sac.log_alpha.item() > before) == rises
     with pytest.raises(ValueError, match=r"agent.alpha=0 must be above 0"):
         agent(False, alpha=0)
+
+
+@pytest.mark.parametrize(
+    ("discrete", "width", "want"), [(False, 6, -3.0), (True, 4, 0.6 * math.log(4))]
+)
+def test_the_default_entropy_can_be_reached(discrete: bool, width: int, want: float) -> None:
+    """Half the action width below zero; of n choices 0.6 of the log n that is the most there is."""
+    spec = WorldSpec("w", 3, width, discrete, ("x",), ("m",))
+    params: dict[str, Any] = {"lr": 1e-3, "gamma": 0.9, "tau": 0.1, "alpha": "auto"}
+    params |= {"target_entropy": None, "hidden": [4], "batch_size": 8, "updates": 1}
+    params |= {"replay_size": 10, "start_steps": 0, "normalize_steps": 0}
+    sac = SAC(world=spec, z_dim=2, device=CPU, seed=0, **params)
+    assert sac.target_entropy == pytest.approx(want)
+    assert not discrete or sac.target_entropy < math.log(width)
 
 
 def test_automatic_temperature_holds_the_entropy() -> None:
