@@ -31,6 +31,8 @@ def compare_strategies(
     asked to stop, and if no strategy fits.
     """
     nodes = {name: _node(name) for name in members}
+    for name in nodes:
+        files.plain_folder(run_dir / name)  # a link would lead out of this run
     _claim(run_dir, config, overrides)
     done: dict[str, Any] = {}
     left_out: dict[str, str] = {}
@@ -101,6 +103,7 @@ def _node(name: str) -> dict[str, Any]:
 
 def _claim(run_dir: Path, config: Config, overrides: tuple[str, ...]) -> None:
     """Mark the folder as this comparison's. Raises UserError if it is another run's."""
+    files.check_run_folder(run_dir)
     if (run_dir / "config.yaml").exists():
         identity.recognise(run_dir, config, "finetune")
     run_dir.mkdir(parents=True, exist_ok=True)

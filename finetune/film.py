@@ -11,7 +11,7 @@ from gymnasium.error import Error as GymnasiumError
 from finetune.base import Player
 from finetune.evaluate import evaluate
 from finetune.world import TaskWorld
-from logbook import gl
+from logbook import files, gl
 from logbook.video import Video, ffmpeg
 
 FRAMES = 250
@@ -27,7 +27,7 @@ def film(
     Where nothing can be drawn, `video` is "off" and `why` says what is missing. Raises OSError if
     the folder takes no files.
     """
-    place.mkdir(parents=True, exist_ok=True)
+    files.subfolder(place)
     try:
         ffmpeg()
         world = factory(num_envs=1, render_mode="rgb_array")

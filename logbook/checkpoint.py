@@ -81,12 +81,12 @@ def save(parent: Path, state: State, manifest: Manifest) -> Path:
     TypeError naming what cannot be kept.
     """
     reach("save.begin")
-    parent.mkdir(parents=True, exist_ok=True)
+    files.subfolder(parent)
     temporary = parent / f"{TEMPORARY}{folder_name(manifest.step)}-{os.getpid()}"
     try:
         arrays, plain = _encode(state)
         _ask_for_space(parent, arrays)
-        shutil.rmtree(temporary, ignore_errors=True)
+        files.remove(temporary)
         temporary.mkdir()
         proofs = {}
         for key, leaves in arrays.items():
@@ -181,9 +181,12 @@ def verify(folder: Path, run: str | None = None) -> Manifest:
 
 
 def listed(parent: Path) -> list[Path]:
-    """The folders that look like checkpoints, newest first, unproved."""
+    """The folders that look like checkpoints, newest first, unproved.
+
+    Raises UserError (code 5) if `parent` is a link.
+    """
     found = []
-    for path in parent.iterdir() if parent.is_dir() else ():
+    for path in parent.iterdir() if files.plain_folder(parent) else ():
         if match := _NAME.fullmatch(path.name):
             found.append((int(match[1]), int(match[2] or 1), path))
     return [path for *_, path in sorted(found, reverse=True)]
@@ -216,22 +219,20 @@ def prune(parent: Path, last: int) -> None:
     reach("prune.begin")
     for folder in listed(parent)[max(last, 1) :]:
         doomed = folder.with_name(f"{TEMPORARY}{folder.name}-pruned")
-        shutil.rmtree(doomed, ignore_errors=True)
+        files.remove(doomed)
         folder.rename(doomed)  # a half-deleted folder must not look like a checkpoint
         reach("prune.renamed")
-        (doomed / "manifest.json").unlink(missing_ok=True)
+        if doomed.is_dir() and not doomed.is_symlink():
+            (doomed / "manifest.json").unlink(missing_ok=True)
         reach("prune.half")
-        shutil.rmtree(doomed, ignore_errors=True)
+        files.remove(doomed)
     reach("prune.done")
 
 
 def sweep(parent: Path) -> None:
     """Delete what an interrupted save or prune left behind."""
-    for path in parent.glob(f"{TEMPORARY}*") if parent.is_dir() else ():
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)
+    for path in parent.glob(f"{TEMPORARY}*") if files.plain_folder(parent) else ():
+        files.remove(path)
 
 
 _DIFFERS = "its {} bytes are not those that were saved (damaged, or from another checkpoint)"

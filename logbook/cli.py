@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
+from logbook import files
 from logbook.errors import Exit, UserError
 from logbook.gl import check_setting
 
@@ -95,7 +96,7 @@ def writable(folder: Path, megabytes: int = 64) -> None:
         there = next(p for p in (folder, *folder.absolute().parents) if os.path.lexists(p))
         probe = there / f".probe-{os.getpid()}"
         try:
-            probe.write_bytes(b"\0" * 65536)
+            files.write(probe, b"\0" * 65536)
         finally:
             if probe.exists():
                 probe.unlink()

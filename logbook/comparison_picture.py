@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from logbook import files
+
 Style = Mapping[str, tuple[str, str]]
 """The colour and the dash of each method."""
 
@@ -66,9 +68,8 @@ def draw(
         kind(panel, *what, style)
         if kind is _curves:
             panel.set_xlabel(x_name, color=INK, fontsize=9)
-    part = path.with_name(f".tmp-{path.name}")
-    figure.savefig(part, format="png", facecolor=PAPER)
-    part.replace(path)
+    with files.draft(path) as file:
+        figure.savefig(file, format="png", facecolor=PAPER)
 
 
 def _wrapped(name: str) -> str:

@@ -45,7 +45,7 @@ def env_of(folder: Path) -> str | None:
         else:
             from logbook import checkpoint  # slow, and seldom asked
 
-            newest = checkpoint.newest(folder)[0]
+            newest = checkpoint.newest(folder.resolve())[0]
             found = checkpoint.load(newest, only=("env",)) if newest else None
     except (UserError, OSError, ValueError):
         return None  # what goes on from it says more

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from logbook import files
 from logbook.comparison_picture import FAINT, INK, PAPER
 from logbook.lines import Line
 
@@ -59,6 +60,5 @@ def draw(path: Path, panels: Sequence[Panel], across: int = 2) -> None:
         axes.set_title(panel.title, color=INK, fontsize=10.5, loc="left")
         axes.set_xlabel(panel.x_name, color=INK, fontsize=9)
         axes.set_ylabel(panel.y_name, color=INK, fontsize=9)
-    part = path.with_name(f".tmp-{path.name}")
-    figure.savefig(part, format="png", facecolor=PAPER)
-    part.replace(path)
+    with files.draft(path) as file:
+        figure.savefig(file, format="png", facecolor=PAPER)

@@ -14,12 +14,14 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+from logbook import files
+
 
 class EventFile:
     """One event file; TensorBoard drops earlier points from `first_step` on when it reads it."""
 
     def __init__(self, folder: Path, first_step: int) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
+        files.subfolder(folder)
         name = f"events.out.tfevents.{time.time():.6f}.{socket.gethostname()}.{os.getpid()}"
         self._file = (folder / name).open("xb", buffering=0)
         self._put(_bytes(3, b"brain.Event:2"), 0)

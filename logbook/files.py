@@ -13,6 +13,7 @@ import hashlib
 import json
 import math
 import os
+import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -50,7 +51,7 @@ def unwritable(folder: Path, error: OSError) -> UserError:
 def create(path: Path) -> BinaryIO:
     """Open a new file for writing; what bears its name goes, and no link is followed."""
     path.unlink(missing_ok=True)
-    how = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    how = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     return os.fdopen(os.open(path, how, 0o666), "wb")
 
 
@@ -89,6 +90,17 @@ def replace(path: Path, data: bytes) -> None:
     sync_folder(path.parent)
 
 
+def remove(path: Path) -> None:
+    """Delete a file or a folder with all in it, if it is there; of a link the link alone."""
+    try:
+        if stat.S_ISDIR(path.lstat().st_mode):
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+
+
 def sync_folder(folder: Path) -> None:
     """Make what was created, renamed or deleted in a folder durable."""
     fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
@@ -96,6 +108,30 @@ def sync_folder(folder: Path) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
+
+
+OURS = frozenset(
+    "lock run.json status.json versions.json config.yaml overrides.txt metrics.jsonl summary.json "
+    "report.html index.html tasks.html tasks.json adaptation.png FAILED checkpoints tb videos "
+    "proposals held_out tasks".split()
+)
+"""The names in a run folder that we read or write."""
+
+
+def check_run_folder(folder: Path) -> None:
+    """Refuse a run folder in which one of our names is a link, pipe, device or socket (code 5)."""
+    for name in sorted(OURS):
+        if is_odd(folder / name):
+            raise odd(folder / name)
+
+
+def is_odd(path: Path) -> bool:
+    """Whether there is something that is neither an ordinary file nor a folder."""
+    try:
+        mode = path.lstat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
 
 
 def subfolder(path: Path) -> Path:

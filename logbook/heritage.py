@@ -145,7 +145,7 @@ def world_of(folder: Path, record: Mapping[str, Any]) -> dict[str, Any]:
     """
     node = record["tasks"]
     if getattr(lookup("tasks", node["name"]), "kind", None) is not None:
-        for place in (folder / "proposals", Path(record["from"])):  # its own copy first
+        for place in (folder / "proposals", Path(record["from"]).resolve()):  # its own copy first
             found = checkpoint.newest(place)[0]
             if found is not None:
                 env = dict(checkpoint.load(found, only=("env",))["env"])

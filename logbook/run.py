@@ -81,6 +81,7 @@ class Run:
         run = cls(Path(folder), config, stage, keep)
         try:
             run.folder.mkdir(parents=True, exist_ok=True)
+            files.check_run_folder(run.folder)
             reach("create.folder")
             run._lock = Lock(run.folder / "lock")
             try:
@@ -131,7 +132,7 @@ class Run:
 
     def _probe(self) -> None:
         """Save a small checkpoint and delete it: a full or read-only disk shows at once."""
-        self._checkpoints.mkdir(exist_ok=True)
+        files.subfolder(self._checkpoints)
         checkpoint.sweep(self._checkpoints)
         try:
             place = self._checkpoints / f"{files.TEMPORARY}probe"
@@ -157,6 +158,10 @@ class Run:
 
     def _end(self, error: Exception | None) -> None:
         try:
+            self._check_ours()
+        except UserError:
+            return  # nothing there is ours any more
+        try:
             self._set_status("failed" if error else "stopped")
             if error:
                 report = "".join(traceback.format_exception(error))
@@ -170,6 +175,22 @@ class Run:
             self._record = None
         self._lock.release()
 
+    def _check_ours(self) -> None:
+        """Raise UserError (code 5) if the folder or its lock was taken away: nothing is written.
+
+        A lock that was deleted, and that nobody else has taken, is taken again.
+        """
+        if self._lock.held():
+            return
+        if not self.folder.is_dir():
+            why = "was deleted or moved while it ran: what it learned since its last save is lost"
+        elif self._lock.retake():
+            progress.warn(f"{self._lock.path} was deleted while the run went on: made again")
+            return
+        else:
+            why = "is another process's now: its lock was deleted or replaced while it ran"
+        raise UserError(f"{self.folder} {why}; this process stops", Exit.CHECKPOINT)
+
     def stop_requested(self) -> bool:
         """Whether a signal asked for the end: save, then raise `stopped()`."""
         return self._stop.requested
@@ -182,6 +203,7 @@ class Run:
 
     def stop_at_once(self) -> None:
         """All that counts is saved: a stop signal, past or to come, raises `stopped()` here."""
+        self._check_ours()
         self._stop.raises = self.stopped
         if self._stop.requested:
             raise self.stopped()
@@ -272,6 +294,7 @@ class Run:
     def log(self, step: int, row: Mapping[str, Any]) -> None:
         """Write a row of numbers at env step `step`, in the record and on the screen."""
         self.step = step
+        self._check_ours()
         self._opened.log(step, row)
 
     def save(self, step: int, state: State) -> None:
@@ -282,10 +305,12 @@ class Run:
         """
         self.step = step
         for wait in (*_WAITS, None):
+            self._check_ours()
             try:
                 self._save(step, state)
                 return
             except OSError as error:
+                self._check_ours()
                 if not files.no_space(error):
                     raise files.unwritable(self.folder, error) from None
                 if wait is None or self._stop.requested:
@@ -319,6 +344,7 @@ class Run:
 
     def finish(self, summary: Mapping[str, Any]) -> dict[str, Any]:
         """Write summary.json, mark the run as finished and show its numbers; return them all."""
+        self._check_ours()
         reach("finish.begin")
         record = self._opened
         seconds = record.elapsed

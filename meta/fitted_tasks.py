@@ -35,7 +35,7 @@ def inspect_fitted(folder: Path, config: Mapping[str, Any]) -> int:
     middle, half = (low + high) / 2, 0.6 * (high - low).max() + 0.05
     x, y = np.linspace(middle - half, middle + half, CELLS).T
     maps = family.rewards_at(np.stack(np.meshgrid(x, y), -1))  # [y, x, K]
-    (folder / "tasks").mkdir(exist_ok=True)
+    files.subfolder(folder / "tasks")
     limit = float(np.quantile(np.abs(family.rewards_at(fit["states"])), 0.95))
     _draw(folder / "tasks" / "fitted.png", x, y, maps, limit, fit)
     rows = [
@@ -105,6 +105,5 @@ def _draw(path: Path, x: Any, y: Any, maps: Any, limit: float, fit: Mapping[str,
         panel.set_title(f"task {k}, share {fit['share'][k]:.2f}", fontsize=9, loc="left")
         panel.set(xlim=(x[0], x[-1]), ylim=(y[0], y[-1]), aspect="equal")
         panel.tick_params(labelsize=7)
-    part = path.with_name(f".tmp-{path.name}")
-    figure.savefig(part, format="png")
-    part.replace(path)
+    with files.draft(path) as file:
+        figure.savefig(file, format="png")

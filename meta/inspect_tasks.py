@@ -72,6 +72,7 @@ def inspect(
     config, stage, kind = _record(folder, kind)
     if against is not None:
         against_node = _family(against)
+    files.check_run_folder(folder)
     writable(folder)
     if kind == FITTED:
         from meta.fitted_tasks import inspect_fitted
@@ -120,8 +121,7 @@ def inspect(
             )
     drawn = reward_map(found, seen, paid)
     numbers["map"] = {"axes": list(drawn.axes), "exact": drawn.exact, "told": _told(drawn)}
-    place = folder / "tasks"
-    place.mkdir(exist_ok=True)
+    place = files.subfolder(folder / "tasks")
     for old in place.glob("task_*.png"):
         old.unlink()
     pictures = [f"tasks/{n}" for n in draw_tasks(place, seen, paid, extremes(paid), drawn)]

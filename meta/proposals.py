@@ -120,8 +120,8 @@ def proposer(
     `floor` is in the method's units, nats for DIAYN, below chance.
     Raises UserError where there is no such run.
     """
-    if not (source / "config.yaml").exists() and checkpoint.listed(source):
-        return load(source)
+    if not (source / "config.yaml").exists() and checkpoint.listed(source.resolve()):
+        return load(source.resolve())  # a folder that was typed may be a link
     run = pretrained(source, torch.device("cpu"))
     if run.skill.z_dim == 0:
         raise UserError(

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from envs.tasks.base import Tasks
-from logbook import checkpoint, progress
+from logbook import checkpoint, files, progress
 from logbook.build import build, lookup
 from logbook.device import device_of
 from logbook.errors import Exit, UserError
@@ -129,8 +129,8 @@ def metatrain_stage(config: dict[str, Any], run_dir: Path, overrides: tuple[str,
         )
         source = source_of(config)
         if source is not None:
-            source.save(run.folder / "proposals")
-        save_tasks(run.folder / "held_out", config["tasks"], tasks, "held out")
+            source.save(files.subfolder(run.folder / "proposals"))
+        save_tasks(files.subfolder(run.folder / "held_out"), config["tasks"], tasks, "held out")
         about = facts_of(config, run.folder, training)
         write_report(run.folder, summary, scores, about)
         run.finish({**summary, "next": about["next"]})

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from logbook import files
 from meta.task_views import Map, Seen
 
 Array = NDArray[Any]
@@ -50,9 +51,8 @@ def draw_tasks(folder: Path, seen: Seen, paid: Array, best: Array, drawn: Map) -
         else:
             _paths(panels[1], seen, best[k], floor, backdrop=True)
         name = f"task_{k:02d}.png"
-        part = folder / f".tmp-{name}"
-        figure.savefig(part, format="png", facecolor=PAPER)
-        part.replace(folder / name)
+        with files.draft(folder / name) as file:
+            figure.savefig(file, format="png", facecolor=PAPER)
         names.append(name)
     return names
 

@@ -6,6 +6,7 @@ A folder with `family.json` (format, family, its parameters, the columns) and `t
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,7 @@ def load_tasks(folder: Path) -> tuple[dict[str, Any], NDArray[np.float64]]:
     path = folder / "tasks.safetensors"
     try:
         with files.open_plain(path) as file:
-            arrays, digest = tensors.read(file, path.stat().st_size)
+            arrays, digest = tensors.read(file, os.fstat(file.fileno()).st_size)
         tasks = arrays["tasks"][1]
     except (OSError, ValueError, TypeError, KeyError) as e:
         raise UserError(f"{path} cannot be read: {e}", Exit.CHECKPOINT) from None

@@ -17,7 +17,7 @@ from gymnasium.error import Error as GymnasiumError
 from PIL import Image
 
 from envs.base import World
-from logbook import gl
+from logbook import files, gl
 from logbook.video import Video, ffmpeg, tile
 from pretrain.evaluate import Numbers, horizontal
 from pretrain.page import write_page
@@ -64,8 +64,7 @@ def make_atlas(
     The page of an earlier atlas goes first and the new one comes last: with it, all is whole.
     Raises OSError if the folder takes no files.
     """
-    place = folder / "videos"
-    place.mkdir(parents=True, exist_ok=True)
+    place = files.subfolder(folder / "videos")
     (folder / "index.html").unlink(missing_ok=True)
     trajectory_map(taken, place / "map.png")
     outcome = {"videos": "off", "why": "not asked for"}

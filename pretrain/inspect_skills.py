@@ -63,6 +63,7 @@ def inspect(
             f"{progress.paste('resume', folder)}",
             Exit.CHECKPOINT,
         )
+    files.check_run_folder(folder)
     writable(folder)
     config = load_config(folder / "config.yaml", "pretrain", allow_import=allow_import)
     from pretrain.report import write_report

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from logbook import files
 from pretrain.evaluate import horizontal
 from pretrain.rollouts import Rollouts
 
@@ -89,9 +90,9 @@ def contact_sheet(
 
 def save(image: Image.Image, path: Path) -> None:
     """Write a picture, whole or not at all; the ending says the format."""
-    part = path.with_name(f".tmp-{path.name}")
-    image.save(part, quality=88)
-    part.replace(path)
+    kind = Image.registered_extensions()[path.suffix.lower()]
+    with files.draft(path) as file:
+        image.save(file, kind, quality=88)
 
 
 def trajectory_map(taken: Rollouts, path: Path) -> None:
@@ -118,8 +119,8 @@ def trajectory_map(taken: Rollouts, path: Path) -> None:
     panel.set_axisbelow(True)
     draw = _over_plane if flat else _against_time
     draw(panel, taken, tuple(plane))
-    figure.savefig(path.with_name(f".tmp-{path.name}"), format="png", facecolor=PAPER)
-    path.with_name(f".tmp-{path.name}").replace(path)
+    with files.draft(path) as file:
+        figure.savefig(file, format="png", facecolor=PAPER)
 
 
 def _unit(taken: Rollouts, name: str) -> str:
