@@ -14,6 +14,8 @@ from typing import Any, NoReturn
 from logbook import files
 from logbook.errors import Exit, UserError
 from logbook.gl import check_setting
+from logbook.signals import clearing_up
+from logbook.streams import outlive_the_screen
 
 Stage = Callable[[dict[str, Any], Path, tuple[str, ...]], None]
 """What a command does with a checked config, its run folder and the overrides as typed."""
@@ -33,12 +35,10 @@ def guard(function: Callable[[], int | None]) -> NoReturn:
     # time they wait for. An update of SAC, two threads on two cores: as libgomp comes 6 ms alone
     # and over 60 beside two busy processes; asleep at once 8 and 20; spinning briefly 6 to 8, 19.
     os.environ.setdefault("GOMP_SPINCOUNT", "20000")
+    outlive_the_screen()
     try:
-        code = function() or 0
-        sys.stdout.flush()
-    except BrokenPipeError:  # the reader has seen enough, as in `pretrain --help | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        code = 0
+        with clearing_up():
+            code = function() or 0
     except SystemExit as e:
         code = e.code if isinstance(e.code, int) else int(e.code is not None)
         if isinstance(e.code, str):

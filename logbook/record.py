@@ -91,3 +91,8 @@ class Record:
         if line not in self._warned:
             self._warned.add(line)
             progress.warn(line)
+
+
+def now() -> str:
+    """The time of day, for people."""
+    return time.strftime("%Y-%m-%d %H:%M:%S")

@@ -30,8 +30,8 @@ from logbook.checkpoint import CheckpointError, Manifest, State
 from logbook.errors import Exit, UserError
 from logbook.killpoints import reach
 from logbook.lock import Lock
-from logbook.record import Record
-from logbook.signals import Stop
+from logbook.record import Record, now
+from logbook.signals import GivenUp, Stop
 
 _WAITS = (1.0, 2.0, 4.0, 8.0, 15.0)  # seconds between attempts to save on a full disk
 _PATIENCE = 3  # rollbacks in one session before giving up
@@ -151,10 +151,14 @@ class Run:
         trace: TracebackType | None,
     ) -> None:
         self._stop.__exit__(kind, error, trace)
+        given_up = isinstance(error, GivenUp)  # a round: what was saved before it counts
+        self.step = self._saved[0] if given_up and self._saved else self.step
         if not self.done:
             again = isinstance(error, UserError) and error.code == Exit.AGAIN
             self._end(error if isinstance(error, Exception) and not again else None)
         self._close()
+        if given_up:
+            raise self.stopped() from None
 
     def _end(self, error: Exception | None) -> None:
         try:
@@ -197,7 +201,8 @@ class Run:
 
     def stopped(self) -> UserError:
         """What to raise once saved after `stop_requested`."""
-        line = f"stopped by {self._stop.reason or 'request'} and saved at step {self.step:,}"
+        saved = f"saved at step {self._saved[0]:,}" if self._saved else "nothing was saved yet"
+        line = f"stopped by {self._stop.reason or 'request'} and {saved}"
         line += f": go on with the same command, or: {progress.paste('resume', self.folder)}"
         return UserError(line, Exit.AGAIN)
 
@@ -273,7 +278,7 @@ class Run:
             progress.say(f"resuming at step {self.step:,}")
         path = self.folder / "versions.json"
         sessions = marks.sessions_of(self.folder)[-999:]
-        session = {"time": _now(), "host": socket.gethostname(), "from_step": self.step}
+        session = {"time": now(), "host": socket.gethostname(), "from_step": self.step}
         session |= {"changes": changes, "versions": self._versions}
         files.replace(path, files.pretty({"sessions": [*sessions, session]}))
         length = int(manifest.notes.get("metrics", 0))
@@ -307,7 +312,8 @@ class Run:
         for wait in (*_WAITS, None):
             self._check_ours()
             try:
-                self._save(step, state)
+                with self._stop.unhurried():
+                    self._save(step, state)
                 return
             except OSError as error:
                 self._check_ours()
@@ -336,11 +342,8 @@ class Run:
     def _full(self, step: int, error: OSError) -> UserError:
         saved = checkpoint.listed(self._checkpoints)
         safe = f"the run is safe at {saved[0].name}" if saved else "nothing was saved yet"
-        return UserError(
-            f"{self.folder}: {error.strerror} while saving step {step:,}; {safe}: "
-            "make room and run the same command again",
-            Exit.SETUP,
-        )
+        line = f"{self.folder}: {error.strerror} while saving step {step:,}; {safe}: "
+        return UserError(line + "make room and run the same command again", Exit.SETUP)
 
     def finish(self, summary: Mapping[str, Any]) -> dict[str, Any]:
         """Write summary.json, mark the run as finished and show its numbers; return them all."""
@@ -366,9 +369,5 @@ class Run:
         return whole
 
     def _set_status(self, state: str) -> None:
-        status = {"state": state, "step": self.step, "steps": self.steps, "time": _now()}
+        status = {"state": state, "step": self.step, "steps": self.steps, "time": now()}
         files.replace(self.folder / "status.json", files.pretty(status))
-
-
-def _now() -> str:
-    return time.strftime("%Y-%m-%d %H:%M:%S")

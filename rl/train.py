@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from time import monotonic
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from rl.types import Metrics, State
+
+LONG = 5.0  # seconds of a round, past which a stop may come in its midst
 
 
 class Recorder(Protocol):
@@ -129,8 +132,10 @@ def train(
 
     Rows and checkpoints fall on fixed env steps, so that a killed and resumed run writes what an
     uninterrupted one writes. `early_look` is called in the round that reaches `early_look_at`
-    steps, after what that round saves; it must not touch the training's generators.
+    steps, after what that round saves; it must not touch the training's generators. Rounds that
+    take long are saved besides, where that costs little: a stop in their midst gives one up.
     """
+    saved_at = cost = 0.0  # seconds
 
     def crossed(before: int, every: int) -> bool:
         return training.step // every > before // every
@@ -145,16 +150,21 @@ def train(
         recorder.log(training.step, row)
 
     def save() -> None:  # never what has diverged: it would push out the last good checkpoint
+        nonlocal saved_at, cost
         refuse(training.means.lost())
+        began = monotonic()
         recorder.save(training.step, training.state_dict())
+        saved_at = monotonic()
+        cost = saved_at - began
 
     while training.step < steps:
-        before = training.step
+        before, began = training.step, monotonic()
         training.advance()
         recorder.tick(training.step)
+        long = monotonic() - began > LONG and monotonic() - saved_at > 20 * cost
         if crossed(before, log_every):
             log()
-        if crossed(before, checkpoint_every) and training.step < steps:
+        if (long or crossed(before, checkpoint_every)) and training.step < steps:
             save()
         if early_look is not None and before < early_look_at <= training.step:
             early_look()

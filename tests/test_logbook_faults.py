@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import re
 import resource
 import signal
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,9 +17,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from logbook import checkpoint, progress, run
+import rl.train
+from logbook import checkpoint, progress, run, signals
 from logbook.errors import Exit, UserError
 from logbook.run import Run
+from rl.train import Means, drive
 from tests.walk_run import CONFIG, fork, outcome, rows, train, uninterrupted
 
 
@@ -234,3 +239,93 @@ def test_a_stop_asked_for_during_the_last_save_is_heard(tmp_path: Path) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
         with pytest.raises(UserError, match="SIGTERM"):
             a_run.stop_at_once()
+
+
+class Endless:
+    """A training whose third round never ends; it asks itself to stop in round `asked`."""
+
+    def __init__(self, asked: int) -> None:
+        self.means, self.step, self._asked = Means(), 0, asked
+
+    def advance(self) -> None:
+        self.step += 1
+        if self.step == self._asked:
+            os.kill(os.getpid(), signal.SIGTERM)
+        while self.step == 3:
+            with contextlib.suppress(Exception):  # as strangers' code does
+                open(os.devnull).close()
+
+    def row(self) -> dict[str, float]:
+        return self.means.take()
+
+    def reseed(self, seed: int) -> None: ...
+
+    def state_dict(self) -> dict[str, int]:
+        return {"step": self.step}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        self.step = state["step"]
+
+
+def _driven(folder: Path, asked: int) -> UserError:
+    with pytest.raises(UserError) as told, Run.open(folder, CONFIG, stage="pretrain") as a_run:
+        training = Endless(asked)
+        found = a_run.restore()
+        if found is None:
+            a_run.save(0, training.state_dict())
+        else:
+            training.load_state_dict(found[1])
+        drive(training, a_run, int, steps=30, log_every=99, checkpoint_every=99)
+    return told.value
+
+
+def test_a_round_that_does_not_end_is_given_up_and_what_was_saved_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(signals, "_PATIENCE", 0.05)
+    for asked, saved in ((2, 2), (3, 2)):  # between rounds, and within the one that does not end
+        told = _driven(tmp_path, asked)
+        assert told.code == Exit.AGAIN
+        assert str(told).startswith(f"stopped by SIGTERM and saved at step {saved}: go on")
+        status = json.loads((tmp_path / "status.json").read_text())
+        assert (status["state"], status["step"]) == ("stopped", saved)
+    assert signal.getsignal(signal.SIGALRM) == signal.SIG_DFL
+    assert signal.getitimer(signal.ITIMER_REAL)[0] == 0.0
+
+
+def test_a_save_is_not_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(signals, "_PATIENCE", 0.01)
+    real = checkpoint.save
+
+    def slow(*args: Any) -> Any:
+        os.kill(os.getpid(), signal.SIGTERM)
+        until = time.monotonic() + 0.05
+        while time.monotonic() < until:
+            pass
+        return real(*args)
+
+    with Run.open(tmp_path, CONFIG, stage="pretrain") as a_run:
+        a_run.restore()
+        monkeypatch.setattr(checkpoint, "save", slow)
+        a_run.save(3, {})
+        assert a_run.stop_requested()
+    assert checkpoint.listed(tmp_path / "checkpoints")[0].name == "step-000000003"
+
+
+def test_rounds_that_take_long_are_saved_one_by_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(signals, "_PATIENCE", 0.05)
+    monkeypatch.setattr(rl.train, "LONG", 0.0)
+    assert re.search("saved at step [12]:", str(_driven(tmp_path, 3)))  # 1 if saving was slow
+
+
+def test_nohup_is_obeyed(tmp_path: Path) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with Run.open(tmp_path, CONFIG, stage="pretrain") as a_run:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert not a_run.stop_requested()
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
