@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from finetune.report import NOTE, curves, table
-from logbook import files, identity, progress
+from logbook import files, identity, leave, progress
 from logbook.build import nearest
 from logbook.config import CONFIGS, read_yaml
 from logbook.errors import UserError
@@ -107,7 +107,9 @@ def _claim(run_dir: Path, config: Config, overrides: tuple[str, ...]) -> None:
     if (run_dir / "config.yaml").exists():
         identity.recognise(run_dir, config, "finetune")
     run_dir.mkdir(parents=True, exist_ok=True)
-    mark = {"schema": 1, "stage": "finetune", "identity": identity.digest(config, "finetune")}
+    own = identity.digest(config, "finetune")
+    mark = {"schema": 1, "stage": "finetune", "identity": own}
     files.replace(run_dir / "run.json", files.pretty(mark))
     files.replace(run_dir / "overrides.txt", "".join(f"{o}\n" for o in overrides).encode())
     files.replace(run_dir / "config.yaml", identity.to_yaml(config))
+    leave.remember(own, config["env"])

@@ -15,6 +15,7 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
+from logbook import leave
 from logbook.errors import Exit, UserError
 from logbook.signature import (
     Misfit,
@@ -143,6 +144,10 @@ def build(group: str, node: Mapping[str, Any], **context: Any) -> Any:
     asked = from_class(cls)
     values = _bind(group, node, asked)
     values.pop("name")
+    if group == "env":
+        leave.require(node)
+        if "allow_import" in values:
+            values["allow_import"] = leave.granted(node)
     values |= {k: v for k, v in context.items() if k in asked}
     try:
         return cls(**values)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
-from logbook import files
+from logbook import files, leave
 from logbook.errors import Exit, UserError
 from logbook.gl import check_setting
 from logbook.signals import clearing_up
@@ -139,6 +139,18 @@ def device_exists(device: str) -> None:
         )
 
 
+class _Give(argparse.Action):
+    """A flag without a value by which a person gives leave to import."""
+
+    def __call__(self, *_: Any) -> None:
+        leave.give()
+
+
+def takes_leave(parser: argparse.ArgumentParser) -> None:
+    """Let a command take `--allow-import`."""
+    parser.add_argument(leave.FLAG, action=_Give, nargs=0, help=leave.HELP)
+
+
 def _flags(name: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog=name, add_help=False, allow_abbrev=False)
     parser.add_argument("overrides", nargs="*")
@@ -146,6 +158,7 @@ def _flags(name: str) -> argparse.ArgumentParser:
     parser.add_argument("-m", "--multirun", action="store_true")
     parser.add_argument("-c", "--cfg", nargs="?", const="job", choices=["job", "hydra", "all"])
     parser.add_argument("--config-dir", action="append", metavar="FOLDER")
+    takes_leave(parser)
     for flag in ("--hydra-help", "--shell-completion", "-sc"):
         parser.add_argument(flag, dest="hydra", action="store_true")
     parser.add_argument("--info", "-i", dest="hydra", nargs="?", const=True)

@@ -20,9 +20,11 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from logbook import leave
 from logbook.build import GROUPS, nearest, trait
 from logbook.config import CONFIGS, check, inherited, read_yaml, selectable
 from logbook.errors import UserError
+from logbook.identity import flat
 
 FORMULAS = ("task.reward", "task.success")
 """Keys whose values have brackets, commas and blanks of their own."""
@@ -115,6 +117,16 @@ def as_hydra(command: str, overrides: list[str]) -> list[str]:
     return found
 
 
+def settled(config: dict[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
+    """A checked config whose env has leave to be built, from what was typed. Raises UserError."""
+    if "env" not in config:
+        return config
+    typed = {text.partition("=")[0].strip().lstrip("+") for text in overrides}
+    kwargs = flat({"env": {"kwargs": config["env"].get("kwargs") or {}}})
+    given = all(any(f"{key}.".startswith(f"{word}.") for word in typed) for key in kwargs)
+    return {**config, "env": leave.settle(config["env"], given)}
+
+
 def plain(config: DictConfig) -> dict[str, Any]:
     """The composed config as plain data, without Hydra's own part."""
     try:
@@ -185,6 +197,8 @@ class _Composer:
         for override in parsed:
             if override.is_delete() and override.key_or_group not in self.choices:
                 raise UserError(f"{override.input_line}: no key can be left out; give it a value")
+        if leave.asked(texts):
+            leave.give()
         chosen = [o for o in parsed if o.key_or_group in self.choices]
         for override in chosen:
             self._check_choice(override)
@@ -201,7 +215,8 @@ class _Composer:
                 reason += ": pip install hydra-joblib-launcher (or hydra-submitit-launcher)"
             raise UserError(f"{' '.join(texts)}: {reason}") from None
         try:
-            return Job(check(plain(composed), self.command), run_dir, texts)
+            config = settled(check(plain(composed), self.command), texts)
+            return Job(config, run_dir, texts)
         except UserError as e:
             key = str(e).partition(":")[0].partition("=")[0]
             preset = composed.hydra.runtime.choices.get("preset")

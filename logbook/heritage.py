@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from logbook import checkpoint, files, marks, progress, versions
+from logbook import checkpoint, files, leave, marks, progress, versions
 from logbook.build import build, lookup, nearest, trait
-from logbook.config import CONFIGS, inherited, load_config, no_import, read_yaml
+from logbook.config import CONFIGS, inherited, load_config, read_yaml
 from logbook.errors import Exit, UserError
 from logbook.seeds import seed_for
 
@@ -148,9 +148,7 @@ def world_of(folder: Path, record: Mapping[str, Any]) -> dict[str, Any]:
         for place in (folder / "proposals", Path(record["from"]).resolve()):  # its own copy first
             found = checkpoint.newest(place)[0]
             if found is not None:
-                env = dict(checkpoint.load(found, only=("env",))["env"])
-                no_import(place, env)
-                return env
+                return proposed_env(place, found)
         return dict(open_record(Path(record["from"]), "pretrain")["env"])
     family = build("tasks", node, num_envs=1, seed=0)
     world = getattr(family, "world", None)
@@ -162,6 +160,18 @@ def world_of(folder: Path, record: Mapping[str, Any]) -> dict[str, Any]:
         "it takes no task; go on from a run of metatrain tasks=skills from=RUN, or try other tasks "
         f"of its own: {progress.paste('evaluate', folder)}"
     )
+
+
+def proposed_env(place: Path, found: Path) -> dict[str, Any]:
+    """The env node of the proposals saved in `found`, a checkpoint in `place`.
+
+    Raises UserError (code 5) where it wants leave that nobody gave (logbook/leave.py).
+    """
+    env = checkpoint.load(found, only=("env",))["env"]
+    if not isinstance(env, Mapping):
+        raise UserError(f"{place}: its env is no node of a config", Exit.CHECKPOINT)
+    leave.admit(place, env, checkpoint.digest(found))
+    return dict(env)
 
 
 def stage_of(folder: Path) -> str:

@@ -25,7 +25,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from logbook import checkpoint, files, identity, marks, progress, versions
+from logbook import checkpoint, files, identity, leave, marks, progress, versions
 from logbook.checkpoint import CheckpointError, Manifest, State
 from logbook.errors import Exit, UserError
 from logbook.killpoints import reach
@@ -100,6 +100,7 @@ class Run:
         changed = identity.recognise(self.folder, self.config, self.stage) if known else []
         config = identity.begun(self.folder, self.config) if known else self.config
         self.identity = identity.digest(config, self.stage)
+        leave.remember(self.identity, config.get("env", {}))
         if status.state == "finished" and status.step >= self.steps:
             self.done, self.step = True, status.step
             report = self.folder / "report.html"

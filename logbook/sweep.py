@@ -11,8 +11,9 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
+from logbook import leave
 from logbook.cli import Stage, perform
-from logbook.compose import as_hydra, plain, search_path, sweep
+from logbook.compose import as_hydra, plain, search_path, settled, sweep
 from logbook.config import CONFIGS, check
 from logbook.errors import Exit, UserError
 
@@ -24,6 +25,7 @@ class JobFailed(Exception):
 def run_all(command: str, stage: Stage, overrides: list[str], config_dirs: list[str] | None) -> int:
     """The runs of `-m`; returns 0 or the code of the first that failed."""
     jobs = sweep(command, overrides, config_dirs)
+    typed = leave.typed()
     codes: list[int] = []
     home = os.getpid()
 
@@ -35,7 +37,10 @@ def run_all(command: str, stage: Stage, overrides: list[str], config_dirs: list[
         sys.stdout.write(f"{what}: {shown}\n")
         sys.stdout.flush()
         overrides = tuple(str(o) for o in node.overrides.task)
-        code = perform(stage, check(plain(config), command), shown, overrides, what)
+        if typed:  # again, for a launcher with processes of its own
+            leave.give()
+        ours = settled(check(plain(config), command), overrides)
+        code = perform(stage, ours, shown, overrides, what)
         if code == Exit.AGAIN:
             raise SystemExit(int(code))  # asked to stop: start no further run
         codes.append(code)

@@ -6,9 +6,9 @@ import argparse
 from pathlib import Path
 from typing import Any, NoReturn
 
-from logbook import files, marks, progress
+from logbook import files, leave, marks, progress
 from logbook.build import check_node
-from logbook.cli import guard, writable
+from logbook.cli import guard, takes_leave, writable
 from logbook.compose import compose
 from logbook.config import load_config
 from logbook.errors import UserError
@@ -38,6 +38,7 @@ def _main() -> int:
     parser.add_argument("--save", type=Path, metavar="FOLDER", help="save the tasks here")
     parser.add_argument("--list", type=int, metavar="N", default=0, help="show the first N tasks")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers here")
+    takes_leave(parser)
     flags = parser.parse_intermixed_args()
     return assess(
         flags.run,
@@ -63,6 +64,9 @@ def assess(
     Raises UserError: code 2 if it is no run of `metatrain` or the family does not fit its learner,
     5 if it has no checkpoint that can be trusted.
     """
+    if leave.asked(overrides):
+        leave.give()
+        overrides = [text for text in overrides if not leave.asked([text])]
     config = run_config(folder)
     own = config["tasks"]
     config = _with(config, overrides)

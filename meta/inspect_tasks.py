@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from logbook import checkpoint, files, marks, progress
 from logbook.build import build, check_node, lookup
-from logbook.cli import guard, writable
+from logbook.cli import guard, takes_leave, writable
 from logbook.compose import compose
 from logbook.config import load_config
 from logbook.errors import Exit, UserError
@@ -45,6 +45,7 @@ def _main() -> int:
     parser.add_argument("--kind", choices=["skills", "random"], help="of a pretrain run (skills)")
     parser.add_argument("--steps", type=_count, help=f"length of an episode ({STEPS} at most)")
     parser.add_argument("--reps", type=_count, default=REPS, help="episodes of each policy")
+    takes_leave(parser)
     flags = parser.parse_args()
     return inspect(
         flags.run, against=flags.against, kind=flags.kind, steps=flags.steps, reps=flags.reps

@@ -21,11 +21,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from logbook import checkpoint, progress
+from logbook import checkpoint, leave, progress
 from logbook.build import build
 from logbook.checkpoint import Manifest
 from logbook.errors import Exit, UserError
-from logbook.heritage import WorldFactory, pretrained, world_factory
+from logbook.heritage import WorldFactory, pretrained, proposed_env, world_factory
 from rl.collect import to_world
 from rl.types import Batch, WorldSpec
 
@@ -108,7 +108,8 @@ class Proposer:
         }
         folder.mkdir(parents=True, exist_ok=True)
         if not checkpoint.listed(folder):
-            checkpoint.save(folder, state, Manifest(0))
+            saved = checkpoint.save(folder, state, Manifest(0))
+            leave.remember(checkpoint.digest(saved), self.env)
 
 
 def proposer(
@@ -161,7 +162,7 @@ def load(folder: Path) -> Proposer:
     state = checkpoint.load(newest)
     if state.get("format") != FORMAT:
         raise UserError(f"from={folder} holds no proposed tasks of this version", Exit.CHECKPOINT)
-    env = dict(state["env"])
+    env = proposed_env(folder, newest)
     world = build("env", env, num_envs=1)
     spec = world.world_spec
     world.close()

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from logbook import checkpoint, files, progress
-from logbook.cli import guard, writable
+from logbook.cli import guard, takes_leave, writable
 from logbook.config import load_config
 from logbook.errors import Exit, UserError
 from pretrain.resume import hint
@@ -28,19 +28,9 @@ def _main() -> int:
     parser.add_argument("--steps", type=_count, help="length of a rollout (default: as configured)")
     parser.add_argument("--reps", type=_count, help="rollouts of each skill")
     parser.add_argument("--no-videos", action="store_true", help="only the map and the numbers")
-    parser.add_argument(
-        "--allow-import",
-        action="store_true",
-        help="let its config name an environment id that imports a module",
-    )
+    takes_leave(parser)
     flags = parser.parse_args()
-    return inspect(
-        flags.run,
-        steps=flags.steps,
-        reps=flags.reps,
-        videos=not flags.no_videos,
-        allow_import=flags.allow_import,
-    )
+    return inspect(flags.run, steps=flags.steps, reps=flags.reps, videos=not flags.no_videos)
 
 
 def inspect(
@@ -49,7 +39,6 @@ def inspect(
     steps: int | None = None,
     reps: int | None = None,
     videos: bool = True,
-    allow_import: bool = False,
 ) -> int:
     """Make the atlas of the run in `folder` from its newest checkpoint; returns the exit code.
 
@@ -65,7 +54,7 @@ def inspect(
         )
     files.check_run_folder(folder)
     writable(folder)
-    config = load_config(folder / "config.yaml", "pretrain", allow_import=allow_import)
+    config = load_config(folder / "config.yaml", "pretrain")
     from pretrain.report import write_report
     from pretrain.stage import about, look, restore
 

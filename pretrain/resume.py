@@ -10,7 +10,7 @@ from typing import NoReturn
 
 from logbook import files, marks
 from logbook.build import nearest
-from logbook.cli import guard, perform
+from logbook.cli import guard, perform, takes_leave
 from logbook.config import load_config
 from logbook.errors import UserError
 
@@ -32,16 +32,12 @@ def _main() -> int:
         prog="resume", description="Go on with an unfinished run, exactly where it was saved."
     )
     parser.add_argument("run", type=Path, metavar="RUN", help="the run's folder")
-    parser.add_argument(
-        "--allow-import",
-        action="store_true",
-        help="let its config name an environment id that imports a module",
-    )
+    takes_leave(parser)
     flags = parser.parse_args()
-    return resume(flags.run, flags.allow_import)
+    return resume(flags.run)
 
 
-def resume(folder: Path, allow_import: bool = False) -> int:
+def resume(folder: Path) -> int:
     """Go on with the run in `folder`; returns the exit code."""
     if not (folder / "config.yaml").is_file():
         raise UserError(f"{folder} is not a run: it has no config.yaml{hint(folder)}")
@@ -49,7 +45,7 @@ def resume(folder: Path, allow_import: bool = False) -> int:
     if command not in _STAGES:
         known = ", ".join(_STAGES)
         raise UserError(f"{folder}/run.json names the stage {command[:40]!r}; known: {known}")
-    config = load_config(folder / "config.yaml", command, allow_import=allow_import)
+    config = load_config(folder / "config.yaml", command)
     module, _, function = _STAGES[command].partition(":")
     stage = getattr(importlib.import_module(module), function)
     overrides = folder / "overrides.txt"
