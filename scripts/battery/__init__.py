@@ -1,0 +1,1 @@
+"""What `scripts/battery.py` tries: kinds of faults, each with members that a seed decides."""
