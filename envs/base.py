@@ -25,6 +25,12 @@ Array = NDArray[Any]
 _WORD = (1 << 64) - 1
 
 
+class WorldError(Exception):
+    """A world cannot go on: the text says in one line which, where and why."""
+
+    one_line = True  # a person needs no traceback of ours
+
+
 def pack_rng(rng: np.random.Generator) -> list[int]:
     """A PCG64 generator as six 64-bit words."""
     state = rng.bit_generator.state
@@ -82,6 +88,7 @@ class World(VectorEnv[Array, Array, Array]):
             "render_modes": ["rgb_array"],
             "render_fps": render_fps,
         }
+        self.lost = np.zeros(num_envs, np.bool_)  # episodes that a loaded world could not take up
         self.unstable = 0  # worlds ended by a physics divergence since construction
         self._age: NDArray[np.int64] = np.zeros(num_envs, np.int64)
         self._ended: NDArray[np.bool_] = np.ones(num_envs, np.bool_)  # must be reset before a step

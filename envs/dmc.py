@@ -7,10 +7,11 @@ task=reach_site_features`, a Jaco arm). The batched worlds beside this file are 
 from __future__ import annotations
 
 import contextlib
+import copy
 import difflib
 import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from gymnasium.spaces import Box
 from numpy.typing import NDArray
 
 from envs.base import Array
+from envs.checked import reason
 from envs.looped import LoopedWorld, Outcome
 
 __all__ = ["Dmc"]
@@ -54,7 +56,8 @@ class Dmc(LoopedWorld):
     domain has them; the observation's entries for a domain unknown here. An episode ends at the
     task's own limit (truncated) or when its discount falls to 0 (terminated); a PhysicsError is a
     divergence. `max_episode_steps` replaces the suite's limit, and can only shorten manipulation's.
-    `threads` is ignored. Frames need `render_mode="rgb_array"`.
+    `task_kwargs` go to the suite's task as they stand (such as environment_kwargs). `threads` is
+    ignored. Frames need `render_mode="rgb_array"`.
     """
 
     def __init__(
@@ -65,17 +68,20 @@ class Dmc(LoopedWorld):
         threads: int,
         domain: str,
         task: str,
+        task_kwargs: dict[str, Any],
         render_mode: str | None = None,
     ) -> None:
+        endless = max_episode_steps is not None
         with quiet():
-            self.envs = load(domain, task, num_envs, endless=max_episode_steps is not None)
+            self.envs = load(domain, task, num_envs, endless=endless, task_kwargs=task_kwargs)
         if render_mode is None and domain == "quadruped":
             for env in self.envs:  # escape would open a renderer in every reset, to show its hills
                 env.physics._make_rendering_contexts = _none
         one = self.envs[0]
         self._domain = domain
         actions = one.action_spec()
-        free = actions.maximum >= _FREE  # motors without limits: the suite's lqr
+        # motors without limits, such as the suite's lqr
+        free = np.maximum(actions.maximum, -actions.minimum) >= _FREE
         low = np.where(free, -1.0, actions.minimum).astype(np.float32)
         high = np.where(free, 1.0, actions.maximum).astype(np.float32)
         width = sum(int(np.prod(spec.shape)) for spec in one.observation_spec().values())
@@ -94,6 +100,7 @@ class Dmc(LoopedWorld):
         self._before = np.zeros((num_envs, 3))
         super().__init__(
             name="dmc",
+            label=f"env=dmc env.domain={domain} env.task={task}",
             num_envs=num_envs,
             observation_space=Box(-np.inf, np.inf, (width,), np.float32),
             action_space=Box(low, high, dtype=np.float32),
@@ -120,10 +127,9 @@ class Dmc(LoopedWorld):
             return Outcome(self._obs[i].copy(), self._feats[i].copy(), unstable=True)
         obs, rew = flat(said.observation), float(said.reward)
         feat = self._describe(i, obs)
-        sane = bool(np.isfinite(obs).all()) and math.isfinite(rew)
         terminated = bool(said.last() and said.discount == 0.0)
         truncated = bool(said.last()) and not terminated
-        return Outcome(obs, feat, rew, terminated, truncated, not sane)
+        return Outcome(obs, feat, rew, terminated, truncated)
 
     def _where(self, i: int) -> Array:
         if not self._kind:
@@ -157,19 +163,41 @@ class Dmc(LoopedWorld):
             env.close()
 
 
-def load(domain: str, task: str, count: int, *, endless: bool = False) -> list[Any]:
+def load(
+    domain: str,
+    task: str,
+    count: int,
+    *,
+    endless: bool = False,
+    task_kwargs: Mapping[str, Any] | None = None,
+) -> list[Any]:
     """`count` environments of one task; `endless` lifts the suite's time limit."""
+    given = dict(task_kwargs or {})
+    if "random" in given:
+        raise ValueError("env.task_kwargs.random: episodes are seeded by the run: leave it out")
     if domain == "manipulation":
         from dm_control import manipulation
 
         _check("env.task", task, manipulation.ALL)
+        if given:
+            raise ValueError(
+                f"env.task_kwargs.{next(iter(given))}: manipulation tasks take no arguments"
+            )
         return [manipulation.load(task, seed=0) for _ in range(count)]
     from dm_control import suite
 
     _check("env.domain", domain, [*suite.TASKS_BY_DOMAIN, "manipulation"])
     _check("env.task", task, suite.TASKS_BY_DOMAIN[domain])
-    kwargs: dict[str, Any] = {"random": 0} | ({"time_limit": math.inf} if endless else {})
-    return [suite.load(domain, task, task_kwargs=dict(kwargs)) for _ in range(count)]
+    kwargs: dict[str, Any] = {"random": 0} | ({"time_limit": math.inf} if endless else {}) | given
+    try:
+        return [suite.load(domain, task, task_kwargs=copy.deepcopy(kwargs)) for _ in range(count)]
+    except Exception as error:  # of the task's own constructor
+        if not given or getattr(error, "one_line", False):
+            raise
+        told = ", ".join(f"env.task_kwargs.{key}={value}"[:80] for key, value in given.items())
+        raise ValueError(
+            f"env.domain={domain} env.task={task} cannot be made with {told}: {reason(error)}"
+        ) from error
 
 
 def _none() -> None:

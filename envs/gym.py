@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import difflib
+import re
 import sys
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import gymnasium
@@ -11,19 +16,22 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from envs.base import Array
+from envs.base import Array, WorldError
+from envs.checked import ask, begun, flat, number, reason, stepped
 from envs.looped import LoopedWorld, Outcome
+from envs.measured import MEASURED, is_number, places, source
 
 __all__ = ["Gym"]
 
 _LIST = "python -c 'import gymnasium; gymnasium.pprint_registry()'"
 _MAX_OBS_FEATS = 64  # an image's pixels are no task space
-_MEASURED = {  # what Gymnasium's locomotion tasks report beside the observation
-    "x_position": ("x", "m"),
-    "y_position": ("y", "m"),
-    "x_velocity": ("x_velocity", "m/s"),
-    "y_velocity": ("y_velocity", "m/s"),
+_OURS = {  # arguments of gymnasium.make that are set otherwise
+    "id": "use env.id",
+    "max_episode_steps": "use env.max_episode_steps",
+    "render_mode": "videos set it themselves",
+    "disable_env_checker": "what an environment says is held against its spaces anyway",
 }
+_UNBOUNDED = 1e30  # a bound of an action so far off says nothing of its size
 
 
 class Gym(LoopedWorld):
@@ -31,9 +39,10 @@ class Gym(LoopedWorld):
 
     Observations: Box, Discrete and Multi* (one-hot), and Dict or Tuple of these. Actions: Box with
     finite bounds (flattened to [A]) and Discrete. Feats: x, y and their velocities where the
-    environment reports them, then the observation's entries. `max_episode_steps=None` keeps the
-    id's own limit (1000 where it has none). An id `module:Name` runs code of that module, so it
-    needs `allow_import`. `threads` is ignored. Frames need `render_mode="rgb_array"`.
+    environment reports them after a reset as well as after a step, or MuJoCo can be asked; then the
+    observation's entries. `kwargs` go to its constructor as they stand. `max_episode_steps=None`
+    keeps the id's own limit (1000 where it has none). An id `module:Name` runs code of that module,
+    so it needs `allow_import`. `threads` is ignored. Frames need `render_mode="rgb_array"`.
     """
 
     def __init__(
@@ -43,6 +52,7 @@ class Gym(LoopedWorld):
         max_episode_steps: int | None,
         threads: int,
         id: str,
+        kwargs: dict[str, Any],
         allow_import: bool,
         render_mode: str | None = None,
     ) -> None:
@@ -51,33 +61,45 @@ class Gym(LoopedWorld):
                 f"env.id={id} would import the module {id.split(':')[0]!r}: "
                 "add env.allow_import=true if you trust its code"
             )
-        self.envs = [_make(id, max_episode_steps, render_mode) for _ in range(num_envs)]
-        one = self.envs[0]
-        _check_spaces(id, one)
-        self._space = one.observation_space
-        flat = spaces.utils.flatten_space(self._space)
-        assert isinstance(flat, spaces.Box)
-        self._measured = _measured(one)
-        named = [_MEASURED[key] for key in self._measured]
-        named += [(f"obs_{k}", "as observed") for k in range(min(flat.shape[0], _MAX_OBS_FEATS))]
+        for key in kwargs:
+            if key in _OURS:
+                raise ValueError(f"env.kwargs.{key}: not an argument to pass on: {_OURS[key]}")
+        self._label = f"env.id={id}"
+        self.envs: list[gymnasium.Env[Any, Any]] = []
+        try:
+            for _ in range(num_envs):
+                self.envs.append(_make(id, max_episode_steps, render_mode, kwargs))
+            one = self.envs[0]
+            self._space = _check_spaces(self._label, one)
+            self._measure()
+        except BaseException:
+            self.close_extras()  # what is open may hold a port or a screen
+            raise
+        row = spaces.utils.flatten_space(self._space)
+        assert isinstance(row, spaces.Box)
+        named = [MEASURED[key] for key in self._measured]
+        named += [(f"obs_{k}", "as observed") for k in range(min(row.shape[0], _MAX_OBS_FEATS))]
         self.feat_names, self.feat_units = (tuple(column) for column in zip(*named, strict=True))
         self.plane = self.feat_names[:2] if len(named) > 1 else ()
-        low, high = flat.low.astype(np.float32), flat.high.astype(np.float32)
+        low, high = row.low.astype(np.float32), row.high.astype(np.float32)
         limit = one.spec.max_episode_steps if one.spec else None
+        fps = (one.metadata or {}).get("render_fps")
         super().__init__(
             name="gym",
+            label=self._label,
             num_envs=num_envs,
             observation_space=spaces.Box(low, high, dtype=np.float32),
             action_space=_flat_actions(one.action_space),
             max_episode_steps=max_episode_steps or limit or 1000,
-            render_fps=int(one.metadata.get("render_fps") or 25),
+            render_fps=int(fps) if isinstance(fps, int | float) and fps >= 1 else 25,
             render_mode=render_mode,
         )
 
     def _reset_one(self, i: int, seed: int) -> Outcome:
-        obs, info = self.envs[i].reset(seed=seed)
-        flat = self._flatten(obs)
-        return Outcome(flat, self._describe(flat, info))
+        obs, info = self._begin_episode(self.envs[i], seed)
+        row = flat(self._label, self._space, obs, "after a reset")
+        told = self._measured_at_start(self.envs[i], info)
+        return Outcome(row, self._describe(row, told))
 
     def _step_one(self, i: int, act: Array) -> Outcome:
         env = self.envs[i]
@@ -88,22 +110,63 @@ class Gym(LoopedWorld):
         else:
             given = act.astype(space.dtype).reshape(space.shape or ())
         warned = _warnings(env)
-        obs, rew, terminated, truncated, info = env.step(given)
-        flat, rew = self._flatten(obs), float(rew)
-        sane = bool(np.isfinite(flat).all()) and np.isfinite(rew) and _warnings(env) == warned
-        feat = self._describe(flat, info)
-        return Outcome(flat, feat, rew, bool(terminated), bool(truncated), not sane)
+        said = stepped(self._label, ask(self._label, "step", env.step, given))
+        obs, rew, terminated, truncated, info = said
+        row = flat(self._label, self._space, obs, "after a step")
+        told = [self._told(key, info, "a step's") for key in self._measured]
+        sane = _warnings(env) == warned
+        return Outcome(row, self._describe(row, told), rew, terminated, truncated, not sane)
 
-    def _flatten(self, obs: Any) -> Array:
-        if isinstance(self._space, spaces.Box):
-            return np.asarray(obs).ravel()
-        flat = spaces.utils.flatten(self._space, obs)
-        assert isinstance(flat, np.ndarray)
-        return flat
+    def _begin_episode(self, env: gymnasium.Env[Any, Any], seed: int) -> Any:
+        return begun(self._label, ask(self._label, "reset", env.reset, seed=seed))
 
-    def _describe(self, flat: Array, info: dict[str, Any]) -> Array:
-        measured = [info.get(key, 0.0) for key in self._measured]
-        return np.concatenate([measured, flat[:_MAX_OBS_FEATS]])
+    def _told(self, key: str, info: Mapping[str, Any], whose: str) -> float:
+        if key not in info:
+            raise WorldError(
+                f"{self._label}: {whose} info has no {key} this time, but others had: report it "
+                "always or never"
+            )
+        return number(f"{self._label}: {whose} info[{key!r}]", info[key])
+
+    def _measured_at_start(self, env: gymnasium.Env[Any, Any], info: Mapping[str, Any]) -> Any:
+        """The measurements after a reset: its info's, or else where MuJoCo has the body.
+
+        Velocities that MuJoCo tells are those over the last step: 0 where there was none.
+        """
+        told = []
+        for key in self._measured:
+            if key not in self._asked:
+                told.append(self._told(key, info, "a reset's"))
+            else:
+                told.append(0.0 if "velocity" in key else places(env)[self._asked[key]])
+        return told
+
+    def _measure(self) -> None:
+        """Find which of the known measurements are true after a reset as well as after a step."""
+        env = self.envs[0]
+        obs, before = self._begin_episode(env, 0)
+        flat(self._label, self._space, obs, "after a reset")
+        start = places(env)
+        env.action_space.seed(0)
+        act = env.action_space.sample()
+        obs, _, _, _, after = stepped(self._label, ask(self._label, "step", env.step, act))
+        flat(self._label, self._space, obs, "after a step")
+        end = places(env)
+        self._asked: dict[str, tuple[int, int]] = {}  # which of `places` MuJoCo is asked for
+        found = []
+        for key in MEASURED:
+            if not is_number(after.get(key)):
+                continue
+            if not is_number(before.get(key)):
+                place = source(env, key, float(after[key]), start, end, self._asked)
+                if place is None:
+                    continue
+                self._asked[key] = place
+            found.append(key)
+        self._measured = tuple(found)
+
+    def _describe(self, row: Array, told: list[float]) -> Array:
+        return np.concatenate([told, row[:_MAX_OBS_FEATS]])
 
     def _frame(self, i: int) -> NDArray[np.uint8]:
         return np.asarray(self.envs[i].render(), np.uint8)
@@ -111,57 +174,91 @@ class Gym(LoopedWorld):
     def close_extras(self, **kwargs: Any) -> None:
         """Close every environment."""
         for env in self.envs:
-            env.close()
+            with contextlib.suppress(Exception, SystemExit):  # it is not needed any more
+                env.close()
 
 
 def _make(
-    id: str, max_episode_steps: int | None, render_mode: str | None
+    id: str, max_episode_steps: int | None, render_mode: str | None, kwargs: dict[str, Any]
 ) -> gymnasium.Env[Any, Any]:
     drawn = {} if render_mode is None else {"render_mode": render_mode}  # many do not know the word
     try:
         return gymnasium.make(
-            id, max_episode_steps=max_episode_steps, disable_env_checker=True, **drawn
+            id,
+            max_episode_steps=max_episode_steps,
+            disable_env_checker=True,
+            **drawn,
+            **copy.deepcopy(kwargs),  # an environment may write into what it is given
         )
     except (gymnasium.error.UnregisteredEnv, gymnasium.error.DeprecatedEnv) as error:
+        module, colon, own = id.rpartition(":")
         named = {_unversioned(known): known for known in gymnasium.registry}
-        near = difflib.get_close_matches(_unversioned(id), named, 1, 0.7)
-        hint = f"did you mean {named[near[0]]}?" if near else f"to list them: {_LIST}"
+        near = difflib.get_close_matches(_unversioned(own), named, 1, 0.7)
+        hint = f"to list them: {_LIST}"
+        if near:
+            hint = f"did you mean {module}{colon}{named[near[0]]}?"
         raise ValueError(f"env.id={id} is no registered Gymnasium id: {hint}") from error
-    except (gymnasium.error.Error, ImportError, AttributeError, TypeError) as error:
-        reason = " ".join(str(error).split())
-        raise ValueError(f"env.id={id} cannot be made here: {reason}") from error
+    except (Exception, SystemExit) as error:
+        if getattr(error, "one_line", False):  # a signal asked for the end
+            raise
+        said = reason(error)
+        hint = _missing_module(id, str(error)) or _missing_argument(said)
+        raise ValueError(
+            f"env.id={id} cannot be made here{_with(kwargs, said)}: {said}{hint}"
+        ) from error
+
+
+def _with(kwargs: Mapping[str, Any], said: str) -> str:
+    """The arguments that an error speaks of, or else all of them."""
+    spoken_of = [key for key in kwargs if re.search(rf"\b{re.escape(key)}\b", said)]
+    told = [f"env.kwargs.{key}={kwargs[key]}"[:80] for key in spoken_of or kwargs]
+    return f" with {', '.join(told[:6])}" if told else ""
+
+
+def _missing_module(id: str, said: str) -> str:
+    """What to do about the module of an id that is not found."""
+    module = id.rpartition(":")[0].partition(".")[0]
+    if not module or f"No module named {module!r}" not in said:
+        return ""
+    here = Path(f"{module}.py").is_file() or Path(module).is_dir()
+    folder, where = (".", "it lies in this folder") if here else ("FOLDER", "if a folder holds it")
+    return f"; {where}: put PYTHONPATH={folder} before the command"
+
+
+def _missing_argument(said: str) -> str:
+    """How to give a constructor what it lacks."""
+    found = re.search(r"missing \d+ required [\w-]+ arguments?: '(\w+)'", said)
+    return f"; give it with env.kwargs.{found[1]}=VALUE" if found else ""
 
 
 def _unversioned(id: str) -> str:
     return id.rpartition("-v")[0] or id
 
 
-def _measured(env: gymnasium.Env[Any, Any]) -> tuple[str, ...]:
-    """Which of the known measurements this environment reports."""
-    _, info = env.reset(seed=0)
-    env.action_space.seed(0)
-    info = info | env.step(env.action_space.sample())[4]
-    return tuple(key for key in _MEASURED if key in info and np.ndim(info[key]) == 0)
-
-
-def _check_spaces(id: str, env: gymnasium.Env[Any, Any]) -> None:
-    """Refuse, in one line, what has no flat form."""
-    act = env.action_space
+def _check_spaces(label: str, env: gymnasium.Env[Any, Any]) -> spaces.Space[Any]:
+    """The observation space; refuse, in one line, what has no flat form."""
+    act, obs = (getattr(env, f"{what}_space", None) for what in ("action", "observation"))
+    for what, space in (("action", act), ("observation", obs)):
+        if not isinstance(space, spaces.Space):
+            raise ValueError(f"{label} has no {what}_space: set self.{what}_space in its __init__")
     supported = isinstance(act, spaces.Discrete) or (
         isinstance(act, spaces.Box)
         and np.issubdtype(act.dtype or object, np.floating)
         and act.is_bounded()
+        and bool((np.abs([act.low, act.high]) < _UNBOUNDED).all())
     )
     if not supported:
         raise ValueError(
-            f"env.id={id} has the action space {act}: supported are Discrete, "
+            f"{label} has the action space {act}: supported are Discrete, "
             "and Box of floats with finite bounds"
         )
-    if not _flattens(env.observation_space):
+    assert obs is not None
+    if not _flattens(obs):
         raise ValueError(
-            f"env.id={id} has the observation space {env.observation_space}: supported are Box, "
+            f"{label} has the observation space {obs}: supported are Box, "
             "Discrete, MultiDiscrete, MultiBinary, and Dict or Tuple of these"
         )
+    return obs
 
 
 def _flattens(space: spaces.Space[Any]) -> bool:

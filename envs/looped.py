@@ -2,13 +2,15 @@
 
 The state of such a world is the seed of its episode and the actions since: loading replays them.
 That needs no knowledge of the environment's insides, and is exact for every one that is a function
-of its seed and actions; one found not to be is refused.
+of its seed and actions. One that is led elsewhere, or fails on the way, has lost its episode: its
+next step is none, is not to be learned from, and ends it.
 """
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import gymnasium
@@ -16,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from envs.base import Array, World
+from envs.base import Array, World, WorldError
 from rl.types import State
 
 _FRAME = 256  # pixels of a kept frame's longer side: an episode of them must fit in memory
@@ -44,6 +46,7 @@ class LoopedWorld(World):
         self,
         *,
         name: str,
+        label: str,
         num_envs: int,
         observation_space: gymnasium.Space[Any],
         action_space: gymnasium.Space[Any],
@@ -51,6 +54,7 @@ class LoopedWorld(World):
         render_fps: int,
         render_mode: str | None,
     ) -> None:
+        """`label` names the environment in what is said of it, as one types it: env.id=Ant-v5."""
         super().__init__(
             name=name,
             num_envs=num_envs,
@@ -65,6 +69,8 @@ class LoopedWorld(World):
         self._seeds = np.zeros(num_envs, np.int64)
         self._given: list[int | None] = []  # seeds of the episodes about to begin
         self._acts: list[list[Array]] = [[] for _ in range(num_envs)]
+        self._label = label
+        self._traces = [0] * num_envs  # a checksum of all that each episode has shown so far
 
     def _reseed(self, ids: NDArray[np.int64], seed: int | Sequence[int | None] | None) -> None:
         # The first episode after a seed is the one that the environment itself would give.
@@ -74,6 +80,7 @@ class LoopedWorld(World):
         self._given = [None] * self.num_envs if seed is None else list(seed)
 
     def _begin(self, ids: NDArray[np.int64]) -> None:
+        self.lost[ids] = False
         for i in ids.tolist():
             given, drawn = self._given[i], int(self._rngs[i].integers(2**31))
             self._seeds[i] = drawn if given is None else given
@@ -81,16 +88,47 @@ class LoopedWorld(World):
 
     def _restart(self, i: int) -> None:
         first = self._reset_one(i, int(self._seeds[i]))
-        self._obs[i], self._feats[i], self._acts[i] = first.obs, first.feat, []
+        with np.errstate(over="ignore"):
+            obs, feat = first.obs.astype(np.float32), first.feat.astype(np.float32)
+        if obs.shape != self._obs[i].shape:
+            raise WorldError(
+                f"{self._label}: after a reset obs has shape {obs.shape}, its space has "
+                f"{self._obs[i].shape}"
+            )
+        named = [f"obs[{k}]" for k in range(len(obs))] if obs.ndim == 1 else []
+        _refuse(self._label, named, first.obs, obs)
+        _refuse(self._label, list(self.feat_names), first.feat, feat)
+        self._obs[i], self._feats[i], self._acts[i], self._traces[i] = obs, feat, [], 0
+        self._trace(i, first)
 
     def _replay(self, i: int, act: Array) -> Outcome:
         self._acts[i].append(act)
         after = self._step_one(i, act)
-        self._obs[i], self._feats[i] = after.obs, after.feat
+        with np.errstate(over="ignore", invalid="ignore"):
+            obs, feat = after.obs.astype(np.float32), after.feat.astype(np.float32)
+            rew = np.float32(after.rew)
+        if obs.shape != self._obs[i].shape:
+            raise WorldError(
+                f"{self._label}: after a step obs has shape {obs.shape}, its space has "
+                f"{self._obs[i].shape}"
+            )
+        if not (np.isfinite(obs).all() and np.isfinite(feat).all() and np.isfinite(rew)):
+            after = replace(after, unstable=True)
+        if not after.unstable:
+            self._obs[i], self._feats[i] = obs, feat
+        self._trace(i, after)
         return after
 
+    def _trace(self, i: int, said: Outcome) -> None:
+        ends = np.array([said.rew, said.terminated, said.truncated], np.float64)
+        for part in (self._obs[i], self._feats[i], ends):
+            self._traces[i] = zlib.crc32(part.tobytes(), self._traces[i])
+
     def _advance(self, act: Array) -> tuple[Array, Array, Array]:
-        said = [self._replay(i, a) for i, a in enumerate(np.array(act))]
+        said = [
+            self._gone(i) if self.lost[i] else self._replay(i, a)
+            for i, a in enumerate(np.array(act))
+        ]
         truncated = np.array([s.truncated for s in said])
         # The base class truncates what has reached its limit: let those be the environment's too.
         self._age[truncated] = self.max_episode_steps - 1
@@ -99,6 +137,10 @@ class LoopedWorld(World):
             np.array([s.terminated for s in said]),
             np.array([s.unstable for s in said]),
         )
+
+    def _gone(self, i: int) -> Outcome:
+        """What a world whose episode is lost says of a step: nothing new."""
+        return Outcome(self._obs[i], self._feats[i], unstable=True)
 
     def _observe(self) -> Array:
         return self._obs.copy()
@@ -113,19 +155,34 @@ class LoopedWorld(World):
         for i, acts in enumerate(self._acts):
             if acts:  # before its first step a world has none, and [] has no width
                 act[i, : len(acts)] = acts
-        return {"seeds": self._seeds.copy(), "acts": act, "obs": self._obs.copy()}
+        return {
+            "seeds": self._seeds.copy(),
+            "acts": act,
+            "obs": self._obs.copy(),
+            "traces": np.array(self._traces, np.int64),
+        }
 
     def _load(self, state: State) -> None:
         self._seeds = np.array(state["seeds"], np.int64)
+        self.lost[:] = False
         for i in np.flatnonzero(~self._ended).tolist():  # those that ended start anew anyway
+            if not self._led_back(i, state):
+                self.lost[i], self._traces[i] = True, -1
+                self._obs[i] = state["obs"][i]
+
+    def _led_back(self, i: int, state: State) -> bool:
+        """Whether the seed and the actions of world i's episode lead to where it was saved."""
+        try:
             self._restart(i)
             for act in np.asarray(state["acts"])[i, : self._age[i]]:
-                self._replay(i, act)
-            if not np.array_equal(self._obs[i], np.asarray(state["obs"])[i]):
-                raise ValueError(
-                    f"world {i} of env={self.name} cannot be resumed: the same seed and actions "
-                    "led elsewhere; it is not deterministic, or this is another version of it"
-                )
+                after = self._replay(i, act)
+                if after.terminated or after.truncated or after.unstable:
+                    return False
+        except WorldError:
+            return False
+        if "traces" in state:
+            return self._traces[i] == int(state["traces"][i])
+        return np.array_equal(self._obs[i], np.asarray(state["obs"])[i])
 
     def snapshot(self) -> Array:
         """Frames [N, h * w * 3] uint8, at most 256 pixels wide or high."""
@@ -157,3 +214,17 @@ class LoopedWorld(World):
     def _frame(self, i: int) -> NDArray[np.uint8]:
         """A picture [h, w, 3] of environment i."""
         raise NotImplementedError
+
+
+def _refuse(label: str, names: Sequence[str], told: Array, kept: Array) -> None:
+    """Raise WorldError for an entry that is no float32 number: no episode can begin with it."""
+    bad = np.flatnonzero(~np.isfinite(kept))
+    if len(bad):
+        k = int(bad[0])
+        name = names[k] if k < len(names) else f"obs entry {k}"
+        beyond = ", beyond float32" if np.isfinite(told.ravel()[k]) else ""
+        more = f", and {len(bad) - 1} more such entries" if len(bad) > 1 else ""
+        raise WorldError(
+            f"{label}: after a reset {name} is {told.ravel()[k]:g}{beyond}{more}; an episode must "
+            "begin with finite numbers"
+        )

@@ -60,10 +60,11 @@ def report(error: BaseException, run_dir: Path | None = None, what: str = "") ->
     if isinstance(error, KeyboardInterrupt):
         sys.stderr.write(f"\n{label}interrupted; {again}\n")
         return Exit.AGAIN if kept else INTERRUPTED
-    if isinstance(error, UserError):
-        intro = "" if error.code == Exit.AGAIN else "error: "
+    if getattr(error, "one_line", False):  # a UserError, or a world that cannot go on
+        code = getattr(error, "code", Exit.CONFIG)
+        intro = "" if code == Exit.AGAIN else "error: "
         sys.stderr.write(f"{intro}{label}{' '.join(str(error).split())}\n")
-        return int(error.code)
+        return int(code)
     if isinstance(error, OSError) and error.errno in _DISK:
         where = f"{error.filename}: " if error.filename else ""
         sys.stderr.write(f"error: {label}{where}{error.strerror}; {_DISK[error.errno]}; {again}\n")
@@ -207,6 +208,9 @@ def perform(
         device_exists(config["device"])
         writable(run_dir)
         stage(config, run_dir, overrides)
+    except SystemExit as e:  # nobody here does: a plug-in or an environment leaves in mid-run
+        error = UserError(f"something called sys.exit({e.code!r}) in the middle of this run")
+        return report(error, run_dir, what)
     except (Exception, KeyboardInterrupt) as e:
         return report(e, run_dir, what)
     return 0

@@ -26,6 +26,9 @@ from logbook.config import CONFIGS, check, inherited, read_yaml, selectable
 from logbook.errors import UserError
 from logbook.identity import flat
 
+ARGUMENTS = ("env.kwargs", "env.task_kwargs")
+"""Keys below which any key may stand: arguments that are passed on as they stand."""
+
 FORMULAS = ("task.reward", "task.success")
 """Keys whose values have brackets, commas and blanks of their own."""
 
@@ -97,7 +100,8 @@ def sweep(command: str, overrides: list[str], config_dirs: list[str] | None = No
 def as_hydra(command: str, overrides: list[str]) -> list[str]:
     """The overrides as Hydra's grammar wants them.
 
-    Formulas are quoted, and keys of a node that an earlier run fills in may be new to Hydra.
+    Formulas are quoted; keys of a node that an earlier run fills in, and arguments for an
+    environment's constructor, may be new to Hydra.
     """
     nodes, found = inherited(command), []
     for text in overrides:
@@ -108,7 +112,8 @@ def as_hydra(command: str, overrides: list[str]) -> list[str]:
                 f"{text}: {command} takes its {group} from the run named by from=RUN, trained on "
                 f"it; only other keys of it can be changed, as {group}.KEY=VALUE"
             )
-        if group in nodes and equals and not key.startswith(("+", "~")):
+        new = group in nodes or any(f"{key}.".startswith(f"{a}.") for a in ARGUMENTS)
+        if new and equals and not key.startswith(("+", "~")):
             text = f"++{text}"
         elif key in FORMULAS and value.strip() not in ("", "null") and value[0] not in "'\"":
             escaped = value.replace("\\", "\\\\").replace("'", "\\'")
@@ -260,6 +265,8 @@ class _Composer:
         if not isinstance(value, str) or value not in known:
             meant = nearest(str(value), known)
             hint = f"; did you mean {group}={meant}?" if meant else ""
+            if group == "env" and re.search(r"-v\d+$|[:/]", str(value)):
+                hint = f"; a Gymnasium id is env=gym env.id={value}"
             raise UserError(f"{group}={value}: no such {group}{hint} (choices: {', '.join(known)})")
 
     def _check_key(self, override: Override, known: Mapping[str, Any]) -> None:

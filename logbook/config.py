@@ -141,6 +141,7 @@ def check(config: Mapping[str, Any], command: str) -> dict[str, Any]:
         if group in inherited(command) and config[group] == {}:  # the earlier run has none
             checked[group] = {}
             continue
+        _plain(group, config[group])  # what is saved must be read again
         checked[group] = check_node(group, config[group])
         _counts(group, checked[group])
         in_range(group, checked[group])

@@ -19,6 +19,8 @@ class Exit(IntEnum):
 class UserError(Exception):
     """A mistake or lack that the user can mend; shown as one line, without a traceback."""
 
+    one_line = True
+
     def __init__(self, message: str, code: Exit = Exit.CONFIG) -> None:
         super().__init__(message)
         self.code = code

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from logbook import checkpoint, files, leave, marks, progress, versions
 from logbook.build import build, lookup, nearest, trait
-from logbook.config import CONFIGS, inherited, load_config, read_yaml
+from logbook.config import CONFIGS, filled, inherited, load_config, read_yaml
 from logbook.errors import Exit, UserError
 from logbook.seeds import seed_for
 
@@ -167,7 +167,7 @@ def proposed_env(place: Path, found: Path) -> dict[str, Any]:
 
     Raises UserError (code 5) where it wants leave that nobody gave (logbook/leave.py).
     """
-    env = checkpoint.load(found, only=("env",))["env"]
+    env = filled(checkpoint.load(found, only=("env",)))["env"]  # an older one may lack keys
     if not isinstance(env, Mapping):
         raise UserError(f"{place}: its env is no node of a config", Exit.CHECKPOINT)
     leave.admit(place, env, checkpoint.digest(found))

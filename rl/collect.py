@@ -31,12 +31,16 @@ class Steppable(Protocol):
 
 
 def to_world(act: Tensor, space: Any) -> Array:
-    """Actions [N, A] as the world wants them: one-hot to integers, [-1, 1] to the space's box."""
+    """Actions [N, A] as the world wants them: one-hot to integers, [-1, 1] to the space's box.
+
+    Never outside the box, which rounding alone would leave by a last digit.
+    """
     if hasattr(space, "n"):
         return act.argmax(-1).cpu().numpy() + getattr(space, "start", 0)
     unit = act.detach().cpu().numpy().clip(-1.0, 1.0)
     half = (space.high - space.low) / 2
-    return (space.low + half * (unit + 1.0)).reshape(len(unit), *space.shape).astype(space.dtype)
+    given = (space.low + half * (unit + 1.0)).reshape(len(unit), *space.shape)
+    return given.astype(space.dtype).clip(space.low, space.high)
 
 
 class Collector:

@@ -43,13 +43,14 @@ def batched(domain, task, num_envs=2, max_episode_steps=1000):
     return cls(num_envs=num_envs, max_episode_steps=max_episode_steps, threads=2, task=task)
 
 
-def adapted(domain, task, num_envs=1, max_episode_steps=None):
+def adapted(domain, task, num_envs=1, max_episode_steps=None, **task_kwargs):
     return Dmc(
         num_envs=num_envs,
         max_episode_steps=max_episode_steps,
         threads=0,
         domain=domain,
         task=task,
+        task_kwargs=task_kwargs,
     )
 
 
@@ -334,3 +335,17 @@ def test_the_adapter_tells_time_limits_endings_and_divergence_apart():
     obs, rew, terminated, truncated, info = wild.step(np.full((1, 6), np.nan, np.float32))
     assert info["unstable"][0] and truncated[0] and not terminated[0] and rew[0] == 0
     np.testing.assert_array_equal(obs, before)
+
+
+def test_arguments_reach_the_suites_task():
+    assert adapted("cheetah", "run", time_limit=0.5).max_episode_steps == 50
+    slow = adapted("cheetah", "run", environment_kwargs={"control_timestep": 0.02})
+    assert slow.dt == 0.02
+    for kwargs, words in [
+        ({"wheels": 3}, r"env.task_kwargs.wheels=3: TypeError: .*'wheels'"),
+        ({"random": 3}, "env.task_kwargs.random: episodes are seeded by the run"),
+    ]:
+        with pytest.raises(ValueError, match=words):
+            adapted("cheetah", "run", **kwargs)
+    with pytest.raises(ValueError, match="env.task_kwargs.x: manipulation tasks take no arguments"):
+        adapted("manipulation", "reach_site_features", x=1)

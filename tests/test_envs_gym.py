@@ -12,7 +12,7 @@ from envs.gym import Gym
 
 
 def world(id, num_envs=2, **changes):
-    settings = {"max_episode_steps": None, "threads": 0, "allow_import": False}
+    settings = {"max_episode_steps": None, "threads": 0, "allow_import": False, "kwargs": {}}
     return Gym(num_envs=num_envs, id=id, **(settings | changes))
 
 
@@ -181,13 +181,19 @@ def test_a_saved_world_goes_on_alike(id):
             np.testing.assert_array_equal(resets[0][0], resets[1][0])
 
 
-def test_an_environment_that_cannot_be_replayed_is_refused(odd):
+def test_an_episode_that_cannot_be_replayed_is_lost_and_the_next_begins(odd):
     id = odd(quirk="fickle")
     first, second = world(id), world(id)
     first.reset(seed=0)
-    first.step(np.array([0, 0]))
-    with pytest.raises(ValueError, match="not deterministic"):
-        second.load_state_dict(first.state_dict())
+    obs = first.step(np.array([0, 0]))[0]
+    second.load_state_dict(first.state_dict())
+    assert second.lost.tolist() == [True, True] and not first.lost.any()
+    again, rew, terminated, truncated, info = second.step(np.array([1, 1]))
+    np.testing.assert_array_equal(again, obs)
+    assert truncated.all() and info["unstable"].all() and not terminated.any() and not rew.any()
+    second.load_state_dict(second.state_dict())
+    begun, _ = second.reset(options={"reset_mask": np.array([True, False])})
+    assert second.lost.tolist() == [False, False] and (begun[0] != obs[0]).any()
 
 
 def test_frames_come_small_and_only_if_asked_for(odd):
@@ -257,7 +263,7 @@ def test_refusing_an_id_needs_no_torch():
     code = (
         "import sys\nfrom envs.gym import Gym\n"
         "try:\n    Gym(num_envs=1, id='Nope-v0', max_episode_steps=None, threads=0,"
-        " allow_import=False)\nexcept ValueError:\n    print('torch' in sys.modules)"
+        " allow_import=False, kwargs={})\nexcept ValueError:\n    print('torch' in sys.modules)"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "False"
