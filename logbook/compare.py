@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from logbook import files, progress
+from logbook import files, progress, stats
 from logbook.cli import guard, writable
-from logbook.comparison import compared, curve
+from logbook.comparison import compared, curve, kind_of
 from logbook.comparison_picture import draw, pairs
 from logbook.outcomes import (
     STAGES,
@@ -167,29 +167,38 @@ def caveats(outcomes: Sequence[Outcome]) -> list[str]:
             few.append(method)
     if few:
         lines.append(f"fewer than 3 runs on a task, so that intervals say little: {', '.join(few)}")
+    if len(shared) >= stats.MANY:
+        least = min(Counter((o.method, o.task) for o in outcomes if o.task in shared).values())
+        share = 100 * stats.covers(least, len(shared))
+        if least < 10:
+            lines.append(
+                f"{least} runs a task: over {len(shared)} tasks a 95 % interval is a bootstrap's, "
+                f"which holds the truth {share:.0f} % of the time; 10 runs are better"
+            )
     return list(dict.fromkeys(lines))
 
 
 def tell(metric: str, found: Mapping[str, Any]) -> None:
     """One metric on the screen: tasks as columns, all tasks together, who beats whom."""
     methods = list(dict.fromkeys(m for by_method in found["tasks"].values() for m in by_method))
-    progress.say(f"\n{metric}: IQM with 95 % interval")
+    every = [numbers_ for by_method in found["tasks"].values() for numbers_ in by_method.values()]
+    progress.say(f"\n{metric}: IQM with 95 % interval ({_kinds(every)})")
     rows = [["", *found["tasks"], "runs"]]
     for method in methods:
         cells = [found["tasks"][t].get(method) for t in found["tasks"]]
         counts = {str(c["runs"]) for c in cells if c}
-        shown = [_cell(c["iqm"]) if c else "-" for c in cells]
+        shown = [_cell(c, "iqm") if c else "-" for c in cells]
         rows.append([method, *shown, "/".join(sorted(counts))])
     _aligned(rows)
     overall = found["overall"]
     if overall is not None:
         of = ", ".join(found["shared_tasks"])
         scale = "0 is random, 1 the expert" if found["normalised"] else "raw scores"
-        progress.say(f"over {of}, {scale}")
-        names = [n for n in next(iter(overall.values())) if n != "runs"]
+        progress.say(f"over {of}, {scale} ({_kinds(list(overall.values()))})")
+        names = [n for n, value in next(iter(overall.values())).items() if isinstance(value, list)]
         heads = [n.replace("_", " ") for n in names]
         heads = ["IQM" if n == "iqm" else n for n in heads]
-        _aligned([["", *heads], *([m, *(_cell(a[n]) for n in names)] for m, a in overall.items())])
+        _aligned([["", *heads], *([m, *(_cell(a, n) for n in names)] for m, a in overall.items())])
     elif len(found["shared_tasks"]) > 1:
         lack = [
             t
@@ -203,9 +212,14 @@ def tell(metric: str, found: Mapping[str, Any]) -> None:
         progress.say(f"  P({x} > {y}) = {value:.2f} [{low:.2f}, {high:.2f}]")
 
 
-def _cell(numbers_: Sequence[float]) -> str:
-    value, low, high = numbers_
-    return f"{value:.4g} [{low:.4g}, {high:.4g}]"
+def _kinds(found: Sequence[Mapping[str, Any]]) -> str:
+    """How intervals were made, each way once: methods may have unequally many runs."""
+    return "; ".join(dict.fromkeys(kind_of(numbers_) for numbers_ in found))
+
+
+def _cell(found: Mapping[str, Any], name: str) -> str:
+    value, low, high = found[name]
+    return f"{value:.4g} [{low:.4g}, {high:.4g}]" if found["runs"] > 1 else f"{value:.4g}"
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from logbook import files
+from logbook.comparison import kind_of
 
 Style = Mapping[str, tuple[str, str]]
 """The colour and the dash of each method."""
@@ -42,16 +43,19 @@ def draw(
     panels: list[tuple[Any, ...]] = []
     for metric, found in metrics.items():
         for task, by_method in found["tasks"].items():
-            panels.append((_intervals, f"{metric} on {task}: IQM, 95 % interval", by_method))
+            title = f"{metric} on {task}: IQM, 95 % interval (Student's t)"
+            panels.append((_intervals, title, by_method))
         if found["normalised"] and len(found["shared_tasks"]) > 1:
-            title = f"{metric}, all tasks: 0 is random, 1 the expert"
+            kinds = dict.fromkeys(kind_of(numbers) for numbers in found["overall"].values())
+            title = f"{metric}, all tasks: 0 is random, 1 the expert\n{'; '.join(kinds)}"
             panels.append((_intervals, title, found["overall"]))
         if found["profile"] is not None:
             panels.append((_profile, metric, found))
         if found["improvement"]:
             panels.append((_improvement, metric, found["improvement"]))
     for task, by_method in curves.items():
-        panels.append((_curves, f"{task}: return by {x_name}, IQM, 95 % interval", by_method))
+        title = f"{task}: return by {x_name}, IQM, 95 % interval (Student's t)"
+        panels.append((_curves, title, by_method))
     across = min(len(panels), 2)
     down = -(-len(panels) // across)
     tall = min(max(2.6, 1.2 + 0.4 * sum(_wrapped(m).count("\n") + 1 for m in methods)), 7.0)

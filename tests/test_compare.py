@@ -68,7 +68,7 @@ def test_one_task_by_hand():
     found = comparison.compared({"a": {"t": [100, 3, 1, 2, 0]}}, {})["tasks"]["t"]["a"]
     assert found["iqm"][0] == 2.0 and found["mean"][0] == 21.2 and found["runs"] == 5
     low, high = found["iqm"][1:]
-    assert 0.0 <= low < 2.0 < high <= 100.0
+    assert 2.0 - low == pytest.approx(high - 2.0) and high > 30.0
 
 
 def test_normalised_over_tasks_by_hand():
@@ -92,15 +92,20 @@ def test_raw_scores_of_several_tasks_are_not_averaged():
 def test_runs_that_agree_have_an_interval_of_no_width():
     found = comparison.compared({"a": {"t": [7.0] * 4}, "b": {"t": [7.0] * 4}}, {})
     assert found["overall"]["a"]["iqm"] == [7.0, 7.0, 7.0]
-    assert found["improvement"]["a"]["b"] == [0.5, 0.5, 0.5]
+    chance, low, high = found["improvement"]["a"]["b"]
+    assert chance == 0.5 and low < 0.3 and high > 0.7, "four runs do not tell who wins"
 
 
-def test_bootstrap_interval_against_all_resamples():
-    # Two runs, 0 and 1: resampled means are 0, .5, .5, 1, so the 95 % interval is [0, 1].
+def test_intervals_say_how_they_were_made():
+    # Two runs, 0 and 1: mean 0.5, standard error 0.5, one degree of freedom.
     found = comparison.compared({"a": {"t": [0.0, 1.0]}}, {})["tasks"]["t"]["a"]
-    assert found["mean"] == [0.5, 0.0, 1.0]
-    assert comparison.improvement_interval([([0.0, 2.0], [1.0])])[0] == 0.5
-    assert comparison.improvement_interval([([0.0, 2.0], [1.0])])[1:] == [0.0, 1.0]
+    assert found["mean"] == pytest.approx([0.5, 0.5 - 6.3531, 0.5 + 6.3531], rel=1e-4)
+    assert found["interval"] == "Student's t" and found["covers"] == 0.95
+    tasks = {f"t{k}": [0.0, 0.5, 1.0] for k in range(8)}
+    many = comparison.compared({"a": tasks}, {t: (0.0, 1.0) for t in tasks})["overall"]["a"]
+    assert many["interval"] == "bootstrap" and many["covers"] == 0.87
+    assert comparison.kind_of(many) == "bootstrap, holds the truth 87 % of the time"
+    assert comparison.kind_of({**found, "runs": 1}) == "one run: no interval"
 
 
 def test_improvement_is_a_count_of_pairs():
@@ -124,15 +129,20 @@ def test_profile_is_a_count_of_runs():
     assert share[at < 1.0].min() == 1.0 and share[at > 4.0].max() == 0.0
     assert set(share[(at > 1) & (at < 2)]) == {2 / 3} and set(share[(at > 2) & (at < 4)]) == {1 / 3}
     middle = (at > 2) & (at < 4)
-    assert set(np.array(found["share"]["a"]["low"])[middle]) == {0.0}
-    assert set(np.array(found["share"]["b"]["high"])[at > 0]) == {0.0}, "runs that agree: no band"
+    low, high = stats.share_interval(1 / 3, 3)
+    assert set(np.array(found["share"]["a"]["low"])[middle]) == {float(low)}
+    assert set(np.array(found["share"]["a"]["high"])[middle]) == {float(high)}
+    over = set(np.array(found["share"]["b"]["high"])[at > 0])
+    assert over == {float(stats.share_interval(0.0, 3)[1])}, "three runs that agree may be luck"
 
 
 def test_curves_are_joined_where_all_runs_have_points():
     runs = [[(0, 1.0), (10, 3.0), (20, 9.0)], [(0, 3.0), (10, 5.0), (15, 7.0)]]
     found = comparison.curve(runs)
     assert found["x"] == [0, 10] and found["value"] == [2.0, 4.0]
-    assert found["low"] == [1.0, 3.0] and found["high"] == [3.0, 5.0]
+    half = 12.7062  # of two runs that are 2 apart
+    assert found["low"] == pytest.approx([2.0 - half, 4.0 - half], rel=1e-4)
+    assert found["high"] == pytest.approx([2.0 + half, 4.0 + half], rel=1e-4)
     assert comparison.curve([[]])["x"] == []
 
 
@@ -149,7 +159,8 @@ def test_methods_by_tasks_by_seeds(tmp_path, capsys):
     last = found["metrics"]["meta.returns_by_shot.-1"]
     assert last["tasks"]["other"]["maml"]["scores"] == [-2.0, -3.0, -4.0]
     assert last["tasks"]["other"]["promp"]["iqm"] == [-8.0, -8.0, -8.0]
-    assert last["improvement"]["maml"]["promp"] == [1.0, 1.0, 1.0]
+    chance, low, high = last["improvement"]["maml"]["promp"]
+    assert chance == high == 1.0 and 0.5 < low < 0.8, "three runs each, two tasks"
     known = read_yaml(CONFIGS / "reference" / "point_goal.yaml")["episode"]
     assert last["references"]["point_goal"] == {
         "random": known["random"],
@@ -162,6 +173,17 @@ def test_methods_by_tasks_by_seeds(tmp_path, capsys):
     assert (tmp_path / "out" / "compare.png").read_bytes()[:4] == b"\x89PNG"
     told = capsys.readouterr().out
     assert "P(maml > promp) = 1.00" in told and "no reference scores for other" in told
+    assert "IQM with 95 % interval (Student's t, holds the truth 95 % of the time)" in told
+
+
+def test_few_runs_of_many_tasks_are_told(tmp_path, capsys):
+    for k in range(8):
+        for seed in range(3):
+            meta_run(tmp_path / f"{k}" / str(seed), "maml", f"t{k}", seed, [-9.0, -2.0 - seed])
+    assert compare([tmp_path], ["meta.returns_by_shot.-1"], to=tmp_path / "out") == 0
+    told = capsys.readouterr().err
+    assert "3 runs a task: over 8 tasks a 95 % interval is a bootstrap's, which holds" in told
+    assert "87 % of the time" in told
 
 
 def test_settings_that_differ_are_other_methods(tmp_path):
