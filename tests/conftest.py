@@ -1,10 +1,11 @@
-"""What all tests share: one thread a process, and one choice of what draws."""
+"""What all tests share: one thread a process, one choice of what draws, a process a processor."""
 
 from __future__ import annotations
 
 import os
 import tempfile
 
+import psutil
 import pytest
 
 from logbook import leave
@@ -24,3 +25,25 @@ def _no_leave():
     """No test has the leave to import that another gave."""
     yield
     leave.forget()
+
+
+_ROOM = 3 * 2**30  # bytes of memory for a process of tests and those that it starts
+
+
+@pytest.hookimpl(tryfirst=True)  # pytest-xdist makes its plans in the same hook
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """Spread the suite over processes, unless some files are named, or -n says how many.
+
+    Each takes a run of neighbours, so that what the tests of a file share is made once, and then
+    half of what another has left. Without pytest-xdist there is one process.
+    """
+    option = config.option
+    whole = config.args_source is not pytest.Config.ArgsSource.ARGS
+    looking = option.usepdb or option.capture == "no" or option.collectonly
+    if not whole or looking or hasattr(config, "workerinput"):
+        return
+    if getattr(option, "numprocesses", 0) is None and option.dist == "no":
+        usable = len(os.sched_getaffinity(0))
+        roomy = int(psutil.virtual_memory().available // _ROOM)
+        option.numprocesses = max(1, min(usable, roomy, 8))
+        option.dist = "worksteal"
