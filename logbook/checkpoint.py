@@ -19,12 +19,12 @@ import os
 import re
 import shutil
 import stat
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple, TypeVar
 
-from logbook import files, tensors, tree
+from logbook import files, progress, tensors, tree
 from logbook.errors import Exit, UserError
 from logbook.files import TEMPORARY
 from logbook.killpoints import reach
@@ -38,8 +38,13 @@ _LARGE = 1 << 23  # bytes from which an array has its own file, so that readers 
 _MAX_JSON = 1 << 26
 _MAX_FILES = 64
 _MAX_OWN = 32
+_LOOKS = 50  # of a reader at a folder whose run saves meanwhile
+
+Runs = str | Collection[str]
+"""The identity of a run, or several that it may bear."""
 
 State = dict[str, Any]
+T = TypeVar("T")
 
 
 class CheckpointError(UserError):
@@ -171,10 +176,10 @@ def load(folder: Path, only: Collection[str] | None = None) -> State:
         raise CheckpointError(folder / "state.json", str(error)) from None
 
 
-def verify(folder: Path, run: str | None = None) -> Manifest:
+def verify(folder: Path, run: Runs | None = None) -> Manifest:
     """Prove every byte of a checkpoint, and that it belongs to `run` if given."""
     manifest = read_manifest(folder)
-    if run is not None and manifest.run != run:
+    if run is not None and manifest.run not in ({run} if isinstance(run, str) else run):
         raise CheckpointError(folder, "it belongs to another run")
     for name, (size, sha) in manifest.files.items():
         digest = hashlib.sha256()
@@ -198,16 +203,54 @@ def listed(parent: Path) -> list[Path]:
     return [path for *_, path in sorted(found, reverse=True)]
 
 
-def newest(parent: Path, run: str | None = None) -> tuple[Path | None, list[str]]:
+class Taken(NamedTuple):
+    """A checkpoint that was read: where it lies, what it says of itself, and what it holds."""
+
+    folder: Path
+    manifest: Manifest
+    state: State
+
+
+def newest(parent: Path, run: Runs | None = None) -> tuple[Path | None, list[str]]:
     """The newest checkpoint that verifies, and a line on each newer one that was passed over."""
-    skipped: list[str] = []
-    for folder in listed(parent):
-        try:
-            verify(folder, run)
-            return folder, skipped
-        except CheckpointError as error:
-            skipped.append(str(error))
-    return None, skipped
+    return _newest(parent, run, lambda folder, manifest: folder)
+
+
+def take(parent: Path, run: Runs | None = None, only: Collection[str] | None = None) -> Taken:
+    """The newest checkpoint that verifies, with its state as `load` gives it.
+
+    Newer ones that were passed over are told in one line. Raises CheckpointError if there is none.
+    """
+    found, skipped = _newest(parent, run, lambda f, manifest: Taken(f, manifest, load(f, only)))
+    why = skipped[0] if skipped else ""
+    if len(skipped) > 1:
+        why += f" (and {len(skipped) - 1} more)"
+    if found is None:
+        raise CheckpointError(parent, why or "it holds no checkpoint")
+    if skipped:
+        progress.warn(f"checkpoint refused: {why}; the older {found.folder.name} is used")
+    return found
+
+
+def _newest(
+    parent: Path, run: Runs | None, use: Callable[[Path, Manifest], T]
+) -> tuple[T | None, list[str]]:
+    """What `use` makes of the newest checkpoint that verifies, and why newer ones were not taken.
+
+    One that goes while it is read is no damage: its run saves, and has newer ones by now.
+    """
+    for _ in range(_LOOKS):
+        skipped: list[str] = []
+        for folder in listed(parent):
+            try:
+                return use(folder, verify(folder, run)), skipped
+            except CheckpointError as error:
+                if not os.path.lexists(folder):
+                    break
+                skipped.append(str(error))
+        else:
+            return None, skipped
+    return None, [f"{parent}: its checkpoints change faster than they can be read"]
 
 
 def set_aside(folders: Iterable[Path]) -> None:
@@ -307,7 +350,11 @@ def _ask_for_space(parent: Path, arrays: dict[str, dict[str, Any]]) -> None:
 
 
 def _check_files(folder: Path, manifest: Manifest) -> None:
-    present = {entry.name for entry in os.scandir(folder)}
+    try:
+        present = {entry.name for entry in os.scandir(folder)}
+        sizes = {name: (folder / name).lstat() for name in manifest.files if name in present}
+    except OSError as error:
+        raise CheckpointError(folder, f"it cannot be read: {error.strerror}") from None
     wanted = {*manifest.files, "manifest.json"}
     if "state.json" not in manifest.files or len(wanted) > _MAX_FILES:
         raise CheckpointError(folder / "manifest.json", "it does not list what a checkpoint holds")
@@ -317,7 +364,7 @@ def _check_files(folder: Path, manifest: Manifest) -> None:
         raise CheckpointError(folder / name, "it does not belong to this checkpoint")
     total = 0
     for name, (size, _) in manifest.files.items():
-        status = (folder / name).lstat()
+        status = sizes[name]
         if not stat.S_ISREG(status.st_mode):
             raise CheckpointError(folder / name, "it is a link or device, not a plain file")
         if status.st_size != size:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from logbook import checkpoint, files, leave, marks, progress, versions
+from logbook import checkpoint, files, identity, leave, marks, progress, versions
 from logbook.build import build, lookup, nearest, trait
 from logbook.config import CONFIGS, filled, inherited, load_config, read_yaml
 from logbook.errors import Exit, UserError
@@ -73,11 +73,7 @@ def open_record(folder: Path, stage: str) -> dict[str, Any]:
 def pretrained(folder: Path, device: torch.device) -> Pretrained:
     """The agent and the skill method of a `pretrain` run. Raises UserError (codes 2 and 5)."""
     config = open_record(folder, "pretrain")
-    found, refused = checkpoint.newest(folder / "checkpoints")
-    if found is None:
-        raise UserError(
-            f"from={folder}: {refused[0] if refused else 'it was never saved'}", Exit.CHECKPOINT
-        )
+    state = newest_state(folder, "pretrain")
     make = world_factory(config)
     world = make(num_envs=1)
     spec = world.world_spec
@@ -87,11 +83,25 @@ def pretrained(folder: Path, device: torch.device) -> Pretrained:
     skill = build("skill", config["skill"], seed=seed_for(seed, "skill"), **context)
     context["z_dim"] = skill.z_dim
     agent = build("agent", config["agent"], seed=seed_for(seed, "agent"), **context)
-    state = checkpoint.load(found)
     with versions.fitting(f"from={folder}", "pretrain it again"):
         skill.load_state_dict(state["skill"])
         agent.load_state_dict(state["agent"])
-    return Pretrained(folder, config, int(state["step"]), spec, make, agent, skill)
+        return Pretrained(folder, config, int(state["step"]), spec, make, agent, skill)
+
+
+def newest_state(folder: Path, stage: str) -> dict[str, Any]:
+    """The state of a run's newest good checkpoint; one line says so if it is not the run's last.
+
+    Raises UserError (code 5) if there is none, or none of this run.
+    """
+    taken = checkpoint.take(folder / "checkpoints", identity.of(folder, stage))
+    status = marks.status_of(folder)
+    if status.state == "finished" and taken.manifest.step < status.step:
+        progress.warn(
+            f"{folder} was finished at step {status.step:,}; the newest checkpoint that it still "
+            f"has is of step {taken.manifest.step:,}"
+        )
+    return taken.state
 
 
 def inherit(config: Mapping[str, Any], command: str) -> Mapping[str, Any]:
@@ -146,9 +156,8 @@ def world_of(folder: Path, record: Mapping[str, Any]) -> dict[str, Any]:
     node = record["tasks"]
     if getattr(lookup("tasks", node["name"]), "kind", None) is not None:
         for place in (folder / "proposals", Path(record["from"]).resolve()):  # its own copy first
-            found = checkpoint.newest(place)[0]
-            if found is not None:
-                return proposed_env(place, found)
+            if checkpoint.listed(place):
+                return proposed_env(place, checkpoint.take(place, only=("env",)).folder)
         return dict(open_record(Path(record["from"]), "pretrain")["env"])
     family = build("tasks", node, num_envs=1, seed=0)
     world = getattr(family, "world", None)

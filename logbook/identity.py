@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from logbook import marks
+from logbook import files, marks
 from logbook.config import filled, read_yaml
 from logbook.errors import UserError
 
@@ -30,6 +30,13 @@ def digest(config: Mapping[str, Any], stage: str) -> str:
     lasting = {k: v for k, v in flat(config).items() if not volatile(k)}
     text = json.dumps([stage, lasting], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def of(folder: Path, stage: str) -> set[str]:
+    """What a checkpoint of the run in `folder` names its run: by its config, or as it began."""
+    found = {digest(read_yaml(folder / "config.yaml"), stage)}
+    begun = files.read_json(folder / "run.json").get("identity")
+    return found | {begun} if isinstance(begun, str) else found
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, str]:

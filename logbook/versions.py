@@ -57,7 +57,9 @@ def fitting(place: str, cure: str) -> Iterator[None]:
     """State that another version of this package wrote and that does not fit is a UserError."""
     try:
         yield
-    except (KeyError, RuntimeError, ValueError) as e:
+    except (UserError, MemoryError, OSError):
+        raise
+    except Exception as e:  # of any type: whoever wrote the state may have put anything there
         why = f"{type(e).__name__}: {' '.join(str(e).split())[:120]}"
         told = f"{place}: its checkpoint was written by another version of this package ({why})"
         raise UserError(f"{told}; {cure}", Exit.CHECKPOINT) from None

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from logbook import checkpoint, files, progress
+from logbook import files, progress
 from logbook.build import build
 from logbook.charts import chart, read_curves
-from logbook.errors import Exit, UserError
+from logbook.heritage import newest_state
 from logbook.markup import document, escape, facts, next_command
 
 CELLS = 60  # of a map, along each axis
@@ -22,13 +22,8 @@ def inspect_fitted(folder: Path, config: Mapping[str, Any]) -> int:
 
     Returns the exit code. Raises UserError (5) if no checkpoint can be trusted.
     """
-    found, refused = checkpoint.newest(folder / "checkpoints")
-    if found is None:
-        raise UserError(
-            f"{folder} has no checkpoint{f': {refused[0]}' if refused else ''}", Exit.CHECKPOINT
-        )
+    state = newest_state(folder, "metatrain")
     family = build("tasks", config["tasks"], num_envs=1, seed=int(config["seed"]))
-    state = checkpoint.load(found)
     family.take(state["family"]["world"]["lessons"])
     fit = family.lessons()
     low, high = (np.quantile(fit["states"], q, axis=0) for q in (0.01, 0.99))

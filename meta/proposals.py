@@ -156,13 +156,11 @@ def proposer(
 
 def load(folder: Path) -> Proposer:
     """A family that `Proposer.save` wrote. Raises UserError (code 5)."""
-    newest, refused = checkpoint.newest(folder)
-    if newest is None:
-        raise UserError(f"from={folder}: {refused[0]}", Exit.CHECKPOINT)
-    state = checkpoint.load(newest)
+    taken = checkpoint.take(folder)
+    state = taken.state
     if state.get("format") != FORMAT:
         raise UserError(f"from={folder} holds no proposed tasks of this version", Exit.CHECKPOINT)
-    env = proposed_env(folder, newest)
+    env = proposed_env(folder, taken.folder)
     world = build("env", env, num_envs=1)
     spec = world.world_spec
     world.close()

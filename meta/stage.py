@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from envs.tasks.base import Tasks
-from logbook import checkpoint, files, progress
+from logbook import files, progress
 from logbook.build import build, lookup
 from logbook.device import device_of
-from logbook.errors import Exit, UserError
-from logbook.heritage import runs_of
+from logbook.errors import UserError
+from logbook.heritage import newest_state, runs_of
 from logbook.run import Run
 from logbook.seeds import seed_for
 from logbook.versions import AGAIN, fitting
@@ -202,13 +202,9 @@ def restore(folder: Path, config: dict[str, Any]) -> tuple[MetaLearner, int]:
 
     Raises UserError if there is none.
     """
-    found, refused = checkpoint.newest(folder / "checkpoints")
-    if found is None:
-        why = f": {refused[0]}" if refused else ", it was stopped before its first"
-        raise UserError(f"{folder} has no checkpoint to evaluate{why}", Exit.CHECKPOINT)
+    state = newest_state(folder, "metatrain")
     family = family_factory(config)(1, 0)
     learner = learner_of(config, family)
-    state = checkpoint.load(found)
     with fitting(str(folder), "train it again"):
         learner.load_state_dict(state["learner"])
-    return learner, int(state["step"])
+        return learner, int(state["step"])

@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from logbook import checkpoint, progress
+from logbook import progress
 from logbook.build import build
 from logbook.device import device_of
-from logbook.errors import Exit, UserError
-from logbook.heritage import WorldFactory, world_factory
+from logbook.heritage import WorldFactory, newest_state, world_factory
 from logbook.run import Run
 from logbook.seeds import seed_for
 from logbook.versions import AGAIN, fitting
@@ -156,14 +155,10 @@ def restore(folder: Path, config: dict[str, Any]) -> Training:
 
     Raises UserError if there is none.
     """
-    found, refused = checkpoint.newest(folder / "checkpoints")
-    if found is None:
-        why = f": {refused[0]}" if refused else ", it was stopped before its first"
-        raise UserError(f"{folder} has no checkpoint to look at{why}", Exit.CHECKPOINT)
+    state = newest_state(folder, "pretrain")
     training = assemble({**config, "num_envs": 1})
-    state = checkpoint.load(found)
     with fitting(str(folder), "pretrain it again"):
         training.agent.load_state_dict(state["agent"])
         training.skill.load_state_dict(state["skill"])
-    training.step = int(state["step"])
+        training.step = int(state["step"])
     return training
