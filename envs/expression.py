@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import difflib
 import math
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -124,10 +125,14 @@ _FUNCTIONS: dict[str, tuple[Any, range, bool]] = {
 
 @dataclass(frozen=True)
 class _Part:
-    """A part of a formula: how to compute it, and whether it has one number per act dimension."""
+    """A part of a formula: how to compute it, and whether it has one number per act dimension.
+
+    `known` is its value where that is the same in every world.
+    """
 
     run: Node
     vector: bool
+    known: float | None = None
 
 
 class Expression:
@@ -146,7 +151,9 @@ class Expression:
         if len(text) > _LONGEST:
             raise ValueError(f"{where} has {len(text)} characters: want at most {_LONGEST}")
         try:
-            tree = ast.parse(text.strip(), mode="eval").body
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of Python's, about words that are refused below
+                tree = ast.parse(text.strip(), mode="eval").body
         except (SyntaxError, ValueError, MemoryError, RecursionError) as e:
             column = f" at column {e.offset}" if isinstance(e, SyntaxError) and e.offset else ""
             raise ValueError(
@@ -156,6 +163,8 @@ class Expression:
         part = self._part(tree, 0)
         if part.vector:
             self._refuse(tree, "has one number per act dimension: take sum(...) or mean(...) of it")
+        if part.known is not None and not math.isfinite(part.known):
+            self._refuse(tree, f"is {part.known} everywhere")
         self._run = part.run
 
     def __call__(
@@ -183,7 +192,11 @@ class Expression:
 
     def _refuse(self, node: ast.AST, why: str) -> Any:
         column = getattr(node, "col_offset", 0) + 1
-        shown = ast.unparse(node) if isinstance(node, ast.expr) else type(node).__name__
+        try:
+            shown = ast.unparse(node)
+        except RecursionError:
+            shown = "what stands"
+        shown = shown if len(shown) <= 80 else f"{shown[:80]}..."
         raise ValueError(f"{self.where}={self.text!r}: {shown} at column {column} {why}")
 
     def _part(self, node: ast.expr, depth: int) -> _Part:
@@ -192,42 +205,54 @@ class Expression:
         deeper = depth + 1
         match node:
             case ast.Constant(value=bool() | int() | float() as value):
-                number = float(value)
-                return _Part(lambda values: number, False)
+                return self._number(node, value)
             case ast.Name(id=name):
                 return self._named(node, name)
             case ast.Attribute(value=ast.Name(id="before"), attr=name):
                 if name not in self._feats:
                     self._unknown(node, name, "before.")
                 return _Part(lambda values: values[f"before.{name}"], False)
-            case ast.Subscript(value=ast.Name(id="act"), slice=ast.Constant(value=int() as i)):
+            case ast.Subscript(value=ast.Name(id="act"), slice=ast.Constant(value=int() as i)) if (
+                not isinstance(i, bool)
+            ):
                 if not 0 <= i < self._width:
                     self._refuse(node, f"is out of range: act has {self._width} numbers, from 0 on")
                 return _Part(lambda values: values["act"][:, i], False)
             case ast.UnaryOp(op=ast.USub(), operand=inner):
-                return self._apply(np.negative, [self._part(inner, deeper)])
+                return self._apply(node, np.negative, [self._part(inner, deeper)])
             case ast.UnaryOp(op=ast.UAdd(), operand=inner):
                 return self._part(inner, deeper)
             case ast.UnaryOp(op=ast.Not(), operand=inner):
-                return self._apply(np.logical_not, [self._part(inner, deeper)])
+                return self._apply(node, np.logical_not, [self._part(inner, deeper)])
             case ast.BinOp(op=ast.Pow(), left=base, right=exponent):
-                return self._power(self._part(base, deeper), exponent)
+                return self._power(node, self._part(base, deeper), exponent)
             case ast.BinOp(op=op, left=left, right=right) if type(op) in _BINARY:
                 parts = [self._part(left, deeper), self._part(right, deeper)]
-                return self._apply(_BINARY[type(op)], parts)
+                if isinstance(op, ast.Div) and parts[1].known == 0:
+                    self._refuse(node, "divides by zero")
+                return self._apply(node, _BINARY[type(op)], parts)
             case ast.BoolOp(op=op, values=inner):
                 function = np.logical_and if isinstance(op, ast.And) else np.logical_or
                 parts = [self._part(v, deeper) for v in inner]
-                return self._apply(lambda *x: _fold(function, x), parts)
+                return self._apply(node, lambda *x: _fold(function, x), parts)
             case ast.Compare(left=left, ops=ops, comparators=rest):
                 if any(type(op) not in _COMPARE for op in ops):
                     self._refuse(node, "compares otherwise than by < <= > >= == !=")
                 parts = [self._part(v, deeper) for v in (left, *rest)]
                 functions = [_COMPARE[type(op)] for op in ops]
-                return self._apply(lambda *x: _chain(functions, x), parts)
+                return self._apply(node, lambda *x: _chain(functions, x), parts)
             case ast.Call(func=ast.Name(id=name), args=args, keywords=[]):
                 return self._call(node, name, [self._part(a, deeper) for a in args])
         return self._refuse(node, f"is not in the grammar: {' '.join(ABOUT.split())}")
+
+    def _number(self, node: ast.expr, value: float) -> _Part:
+        try:
+            number = float(value)
+        except OverflowError:
+            number = math.inf
+        if math.isinf(number) and isinstance(node, ast.Constant):
+            self._refuse(node, "is larger than any number here, which end at 1.8e308")
+        return _Part(lambda values: number, False, number)
 
     def _named(self, node: ast.expr, name: str) -> _Part:
         if name in self._feats or name in self._extra:
@@ -235,8 +260,7 @@ class Expression:
         if name == "act":
             return _Part(lambda values: values["act"], True)
         if name in _CONSTANTS:
-            number = _CONSTANTS[name]
-            return _Part(lambda values: number, False)
+            return self._number(node, _CONSTANTS[name])
         return self._unknown(node, name)
 
     def _unknown(self, node: ast.expr, name: str, prefix: str = "") -> Any:
@@ -248,14 +272,17 @@ class Expression:
             f"is no feat of {self._world}; {hint}It has {', '.join(self._feats)}, act, rew",
         )
 
-    def _power(self, base: _Part, exponent: ast.expr) -> _Part:
+    def _power(self, node: ast.expr, base: _Part, exponent: ast.expr) -> _Part:
         try:
-            number = float(ast.literal_eval(exponent))
-        except (ValueError, TypeError):
+            value = ast.literal_eval(exponent)
+        except (ValueError, TypeError, MemoryError, RecursionError):
+            value = None
+        if not isinstance(value, int | float):
             self._refuse(exponent, "is an exponent that is no plain number, such as 2 or 0.5")
-        if abs(number) > _POWER:
+        if abs(value) > _POWER:
             self._refuse(exponent, f"is an exponent beyond {_POWER}")
-        return self._apply(lambda x: np.power(x, number), [base])
+        number = float(value)
+        return self._apply(node, lambda x: np.power(x, number), [base])
 
     def _call(self, node: ast.expr, name: str, parts: list[_Part]) -> _Part:
         if name not in _FUNCTIONS:
@@ -272,15 +299,15 @@ class Expression:
             if not parts[0].vector:
                 self._refuse(node, "wants something per act dimension, such as act or act**2")
             inner = parts[0].run
-            return _Part(lambda values: function(inner(values)), False)
-        return self._apply(function, parts)
+            return _Part(lambda values: function(_counted(inner(values))), False)
+        return self._apply(node, function, parts)
 
-    def _apply(self, function: Any, parts: list[_Part]) -> _Part:
+    def _apply(self, node: ast.expr, function: Any, parts: list[_Part]) -> _Part:
         """`function` of the parts, elementwise; numbers stand beside vectors as columns."""
         vector = any(p.vector for p in parts)
 
         def run(values: Values) -> Any:
-            found = [np.asarray(p.run(values)) for p in parts]
+            found = [_counted(p.run(values)) for p in parts]
             if vector:
                 found = [
                     x if p.vector or not x.ndim else x[:, None]
@@ -288,7 +315,21 @@ class Expression:
                 ]
             return function(*found)
 
-        return _Part(run, vector)
+        if any(p.known is None for p in parts):
+            return _Part(run, vector)
+        with np.errstate(all="ignore"):
+            known = float(run({}))
+        if math.isnan(known) or (
+            math.isinf(known) and not any(math.isinf(p.known or 0.0) for p in parts)
+        ):
+            self._refuse(node, f"is {known}")
+        return _Part(lambda values: known, vector, known)
+
+
+def _counted(value: Any) -> Array:
+    """What numpy computes with: what is true counts as 1, what is false as 0."""
+    found = np.asarray(value)
+    return found.astype(np.float64) if found.dtype == np.bool_ else found
 
 
 def _chain(functions: list[Any], values: tuple[Any, ...]) -> Any:

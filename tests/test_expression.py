@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 from dm_control.utils import rewards
@@ -43,6 +45,15 @@ def value(text: str) -> np.ndarray:
         ("sum(x*act)", (X[:, None] * ACT).sum(1)),
         ("rew * 2", REW * 2),
         ("3", np.full(64, 3.0)),
+        ("-(x > 1)", -(X > 1).astype(float)),
+        ("(x > 0) - (y < 0)", (X > 0).astype(float) - (Y < 0)),
+        ("sign(x > 0) + floor(y > 0)", (X > 0).astype(float) + (Y > 0)),
+        ("exp(x > 0) * tanh(not y)", np.exp((X > 0).astype(float)) * np.tanh((Y == 0) * 1.0)),
+        ("+(x > 0 and y > 0) / -(x < 9)", -((X > 0) & (Y > 0)).astype(float)),
+        ("norm(act > 0) - sum(-(act > 0))", np.sqrt((ACT > 0).sum(1)) + (ACT > 0).sum(1)),
+        ("mean(-(act > 0)) + min(x > 0, y > 0)", ((X > 0) & (Y > 0)) - (ACT > 0).mean(1)),
+        ("(x > 0)**0.5 - True", (X > 0) - 1.0),
+        ("where(x > 0, inf > 1, -inf < x)", np.ones(64)),
     ],
 )
 def test_values(text: str, want: np.ndarray) -> None:
@@ -85,11 +96,40 @@ def test_tolerance_is_dm_controls(lower: float, upper: float, margin: float) -> 
         ("x in y", "compares otherwise"),
         ("x // y", "not in the grammar"),
         ("-" * 60 + "x", "nested more than"),
+        ("+" * 590 + "x", "nested more than"),
+        ("x**" + "+" * 500 + "2", "no plain number"),
+        ("9" * 310, "larger than any number"),
+        ("x - 1e400", "larger than any number"),
+        ("x**" + "9" * 400, "beyond 8"),
+        ("x**'2'", "no plain number"),
+        ("act[True]", "not in the grammar"),
+        ("inf", "is inf everywhere"),
+        ("-inf * 2", "is -inf everywhere"),
+        ("inf - inf", "is nan"),
+        ("nan", "is no feat of runner"),
+        ("x / 0", "divides by zero"),
+        ("where(x > 0, 1 / (2 - 2), 1)", "divides by zero"),
+        ("x + log(0)", "log(0) at column 5 is -inf"),
+        ("sqrt(-1) * x", "sqrt(-1) at column 1 is nan"),
+        ("(((9**8)**8)**8)**8*x", "is inf"),
+        ("x if y", "cannot be read"),
+        ("x²", "cannot be read"),
+        ("x\0", "cannot be read"),
+        ("'\\d' + x", "not in the grammar"),
+        ("act > 0", "one number per act dimension"),
+        ("act == act", "one number per act dimension"),
+        ("-1 < act < 1", "one number per act dimension"),
+        ("act and x", "one number per act dimension"),
+        ("where(act > 0, 1, 0)", "one number per act dimension"),
+        ("1j * x", "not in the grammar"),
+        ("x, y", "not in the grammar"),
+        ("\udcff", "cannot be read"),
         ("x" * 700, "700 characters"),
     ],
 )
 def test_refusals_say_what_and_where(text: str, said: str) -> None:
-    with pytest.raises(ValueError) as e:
+    with pytest.raises(ValueError) as e, warnings.catch_warnings():
+        warnings.simplefilter("error")
         Expression(text, SPEC)
     assert said in str(e.value) and "\n" not in str(e.value)
     assert str(e.value).startswith("task.reward")
