@@ -175,11 +175,15 @@ def next_command(config: Config) -> str:
     choice = next(same, None)
     skills = skills_behind(Path(config["from"]))
     if skills is None:  # a learner of tasks that no skills proposed
-        return progress.paste("evaluate", config["from"])
+        return progress.paste("evaluate", Path(config["from"]))
     if config["strategy"]["name"] == "all" or (choice is None and node["name"] != "formula"):
         return progress.paste("inspect-skills", skills)
-    task = [f"task={choice}"] if choice else ["task=custom", f"task.reward={node['reward']}"]
-    return progress.paste("finetune", f"from={skills}", *task, "strategy=all")
+    task: list[object] = [f"task={choice}"]
+    if choice is None:
+        plain = read_yaml(CONFIGS / "task" / "custom.yaml")
+        own = {key: value for key, value in node.items() if value != plain.get(key)}
+        task = ["task=custom", *((f"task.{key}", value) for key, value in own.items())]
+    return progress.paste("finetune", ("from", skills), *task, "strategy=all")
 
 
 def about(config: Config, step: int) -> dict[str, Any]:

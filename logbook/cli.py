@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from logbook import files, leave
-from logbook.errors import Exit, UserError
+from logbook.errors import Exit, UserError, one_line
 from logbook.gl import check_setting
 from logbook.signals import clearing_up
 from logbook.streams import outlive_the_screen
@@ -63,19 +63,22 @@ def report(error: BaseException, run_dir: Path | None = None, what: str = "") ->
     if getattr(error, "one_line", False):  # a UserError, or a world that cannot go on
         code = getattr(error, "code", Exit.CONFIG)
         intro = "" if code == Exit.AGAIN else "error: "
-        sys.stderr.write(f"{intro}{label}{' '.join(str(error).split())}\n")
+        sys.stderr.write(f"{intro}{one_line(f'{label}{error}')}\n")
         return int(code)
     if isinstance(error, OSError) and error.errno in _DISK:
         where = f"{error.filename}: " if error.filename else ""
-        sys.stderr.write(f"error: {label}{where}{error.strerror}; {_DISK[error.errno]}; {again}\n")
+        line = f"error: {label}{where}{error.strerror}; {_DISK[error.errno]}; {again}"
+        sys.stderr.write(f"{one_line(line)}\n")
         return int(Exit.SETUP)
     if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:  # no such path can exist
         short = str(error.filename)[:60]
-        sys.stderr.write(f"error: {label}{short}...: {error.strerror}; check that path; {again}\n")
+        line = f"error: {label}{short}...: {error.strerror}; check that path; {again}"
+        sys.stderr.write(f"{one_line(line)}\n")
         return int(Exit.CONFIG)
     sys.stderr.write("".join(traceback.format_exception(error)))
     where = f" in {run_dir}" if run_dir is not None else ""
-    sys.stderr.write(f"error: {label}{type(error).__name__}, see above{where}; {again}\n")
+    line = f"error: {label}{type(error).__name__}, see above{where}; {again}"
+    sys.stderr.write(f"{one_line(line)}\n")
     return 1
 
 

@@ -21,6 +21,7 @@ from logbook.outcomes import (
     numbers,
     reference,
 )
+from logbook.words import folder as typed_folder
 
 X_NAMES = {"metatrain": "episode of the task", "finetune": "env steps"}
 
@@ -40,7 +41,7 @@ def _main() -> int:
     )
     parser.add_argument(
         "runs",
-        type=Path,
+        type=typed_folder,
         nargs="+",
         metavar="RUN",
         help="a run's folder, a folder with runs below it, or a file of evaluate --json",
@@ -54,7 +55,7 @@ def _main() -> int:
     )
     parser.add_argument("--stage", choices=list(STAGES), help="of mixed runs, those of this stage")
     parser.add_argument("--finished", action="store_true", help="leave out unfinished runs")
-    parser.add_argument("--out", type=Path, default=Path("compare"), metavar="FOLDER")
+    parser.add_argument("--out", type=typed_folder, default=Path("compare"), metavar="FOLDER")
     parser.add_argument("--list", action="store_true", help="show the metrics there are and stop")
     flags = parser.parse_args()
     return compare(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from logbook import leave
+from logbook import leave, words
 from logbook.build import GROUPS, nearest, trait
 from logbook.config import CONFIGS, check, inherited, read_yaml, selectable
 from logbook.errors import UserError
@@ -28,9 +29,6 @@ from logbook.identity import flat
 
 ARGUMENTS = ("env.kwargs", "env.task_kwargs")
 """Keys below which any key may stand: arguments that are passed on as they stand."""
-
-FORMULAS = ("task.reward", "task.success")
-"""Keys whose values have brackets, commas and blanks of their own."""
 
 
 def _run_name(folder: Any) -> str:
@@ -87,7 +85,7 @@ def sweep(command: str, overrides: list[str], config_dirs: list[str] | None = No
     """The runs of `-m`: every combination of the swept values, in Hydra's order."""
     with _composer(command, config_dirs) as composer:
         choices: list[list[Override]] = []
-        for override in (composer.parse(text) for text in as_hydra(command, overrides)):
+        for override in map(composer.parse, as_hydra(command, overrides, many=True)):
             if not override.is_sweep_override():
                 choices.append([override])
                 continue
@@ -97,15 +95,15 @@ def sweep(command: str, overrides: list[str], config_dirs: list[str] | None = No
         return [composer.job(list(one)) for one in itertools.product(*choices)]
 
 
-def as_hydra(command: str, overrides: list[str]) -> list[str]:
-    """The overrides as Hydra's grammar wants them.
+def as_hydra(command: str, overrides: list[str], many: bool = False) -> list[str]:
+    """The overrides as Hydra's grammar wants them, of one run or of `many`.
 
-    Formulas are quoted; keys of a node that an earlier run fills in, and arguments for an
+    Paths and formulas are quoted; keys of a node that an earlier run fills in, and arguments for an
     environment's constructor, may be new to Hydra.
     """
     nodes, found = inherited(command), []
     for text in overrides:
-        key, equals, value = text.partition("=")
+        key, equals, _ = text.partition("=")
         group, dot, rest = key.lstrip("+").partition(".")
         if group in nodes and (not dot or rest == "name"):
             raise UserError(
@@ -115,10 +113,7 @@ def as_hydra(command: str, overrides: list[str]) -> list[str]:
         new = group in nodes or any(f"{key}.".startswith(f"{a}.") for a in ARGUMENTS)
         if new and equals and not key.startswith(("+", "~")):
             text = f"++{text}"
-        elif key in FORMULAS and value.strip() not in ("", "null") and value[0] not in "'\"":
-            escaped = value.replace("\\", "\\\\").replace("'", "\\'")
-            text = f"{key}='{escaped}'"
-        found.append(text)
+        found.append(words.typed(text, many))
     return found
 
 
@@ -193,7 +188,7 @@ class _Composer:
             reason = str(e).splitlines()[0] if str(e) else "a bracket or quote is left open"
             raise UserError(
                 f"{text!r} cannot be read ({reason}): write KEY=VALUE and quote odd characters, "
-                f"such as '{key}=\"{value}\"'"
+                f"such as {shlex.quote(f'{key}={words.quoted(value)}')}"
             ) from None
 
     def job(self, parsed: list[Override]) -> Job:

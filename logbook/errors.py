@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from enum import IntEnum
 
 
@@ -24,3 +26,20 @@ class UserError(Exception):
     def __init__(self, message: str, code: Exit = Exit.CONFIG) -> None:
         super().__init__(message)
         self.code = code
+
+
+def shown(text: str) -> str:
+    """Text without characters that move a terminal's cursor or colour: they are spelled out."""
+    return "".join(
+        c if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Zl", "Zp") else _spelled(c)
+        for c in text
+    )
+
+
+def one_line(text: str) -> str:
+    """The same on one line; blanks within it stay, since a path may have them."""
+    return shown(re.sub(r"\s*[\r\n]\s*", " ", text.strip()))
+
+
+def _spelled(character: str) -> str:
+    return character.encode("unicode_escape").decode()

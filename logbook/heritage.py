@@ -15,6 +15,7 @@ from logbook.build import build, lookup, nearest, trait
 from logbook.config import CONFIGS, filled, inherited, load_config, read_yaml
 from logbook.errors import Exit, UserError
 from logbook.seeds import seed_for
+from logbook.words import pasted
 
 if TYPE_CHECKING:
     import torch
@@ -199,9 +200,9 @@ def skills_behind(folder: Path) -> Path | None:
 def _instead(folder: Path, wanted: str) -> str:
     """How to come by a run of the stage that is wanted."""
     if wanted == "metatrain":
-        return f"make one with: {progress.paste('metatrain', 'tasks=skills', f'from={folder}')}"
+        return f"make one with: {progress.paste('metatrain', 'tasks=skills', ('from', folder))}"
     origin = skills_behind(folder)
-    such = f"such as the one it came from, from={origin}, " if origin else ""
+    such = f"such as the one it came from, {pasted(('from', origin))}, " if origin else ""
     return f"{such}or choose strategy=adapt"
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import shlex
 import shutil
 import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from logbook.errors import one_line, shown
+from logbook.words import pasted
 
 _PLAIN_EVERY = 30.0  # seconds between lines when nobody watches a terminal
 
@@ -17,6 +19,7 @@ _bars: list[Any] = []
 
 def say(line: str = "") -> None:
     """A line for the reader, above a progress bar if there is one."""
+    line = shown(line)
     if _bars:
         _bars[-1].write(line, file=sys.stdout)
     else:
@@ -26,20 +29,25 @@ def say(line: str = "") -> None:
 
 def warn(line: str) -> None:
     """Something that the reader should know and that does not stop the run."""
+    line = f"warning: {one_line(line)}"
     if _bars:
-        _bars[-1].write(f"warning: {line}", file=sys.stderr)
+        _bars[-1].write(line, file=sys.stderr)
     else:
-        sys.stderr.write(f"warning: {line}\n")
+        sys.stderr.write(f"{line}\n")
     sys.stderr.flush()
 
 
 def paste(name: str, *words: object) -> str:
-    """A command that works when pasted here: by its path where PATH does not lead to ours."""
+    """A command that works when pasted here: by its path where PATH does not lead to ours.
+
+    A word is a path, a pair of key and value, or text that stands as it is (logbook/words.py).
+    """
     own, found = Path(sys.executable).with_name(name), shutil.which(name)
     if own.exists() and not (found and own.samefile(found)):
         here = Path.cwd()
         name = str(own.relative_to(here) if own.is_relative_to(here) else own)
-    return shlex.join([name, *map(str, words)])
+        name = name if "/" in name else f"./{name}"
+    return pasted(name, *words)
 
 
 def table(rows: Sequence[tuple[str, Any]]) -> None:

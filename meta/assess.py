@@ -13,6 +13,8 @@ from logbook.compose import compose
 from logbook.config import load_config
 from logbook.errors import UserError
 from logbook.identity import flat
+from logbook.words import folder as path
+from logbook.words import given
 
 
 def main() -> NoReturn:
@@ -27,17 +29,17 @@ def _main() -> int:
         epilog="For example: evaluate RUN tasks.pulls=100, or evaluate RUN tasks=bandit_dependent. "
         "Any key of metatrain's evaluate: evaluate.tasks=1000 evaluate.horizon=3.",
     )
-    parser.add_argument("run", type=Path, metavar="RUN", help="the run's folder")
+    parser.add_argument("run", type=path, metavar="RUN", help="the run's folder")
     parser.add_argument(
         "overrides",
         nargs="*",
         metavar="KEY=VALUE",
         help="another family of the same shapes, other parameters, another seed",
     )
-    parser.add_argument("--tasks", type=Path, metavar="FOLDER", help="saved tasks to replay")
-    parser.add_argument("--save", type=Path, metavar="FOLDER", help="save the tasks here")
+    parser.add_argument("--tasks", type=path, metavar="FOLDER", help="saved tasks to replay")
+    parser.add_argument("--save", type=path, metavar="FOLDER", help="save the tasks here")
     parser.add_argument("--list", type=int, metavar="N", default=0, help="show the first N tasks")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers here")
+    parser.add_argument("--json", type=path, metavar="FILE", help="write the numbers here")
     takes_leave(parser)
     flags = parser.parse_intermixed_args()
     return assess(
@@ -123,7 +125,7 @@ def _with(config: dict[str, Any], overrides: list[str]) -> dict[str, Any]:
             )
     kept = [f"tasks={name}", f"learner={config['learner']['name']}"]
     if name == config["tasks"]["name"]:
-        kept += [f"tasks.{k}={_word(v)}" for k, v in config["tasks"].items() if k != "name"]
+        kept += [given(f"tasks.{k}", v) for k, v in config["tasks"].items() if k != "name"]
     asked = compose("metatrain", [*kept, *(o for o in overrides if not o.startswith("tasks="))])
     changed = {"tasks": check_node("tasks", asked.config["tasks"])}
     given = {text.partition("=")[0] for text in overrides}
@@ -136,10 +138,6 @@ def _with(config: dict[str, Any], overrides: list[str]) -> dict[str, Any]:
     own = dict(config["evaluate"])
     own |= {k.partition(".")[2]: v for k, v in evaluate.items() if k in given}
     return {**config, **changed, "evaluate": own}
-
-
-def _word(value: Any) -> str:
-    return "null" if value is None else str(value).lower() if value in (True, False) else str(value)
 
 
 def _same_shapes(folder: Path, before: Any, now: Any) -> None:

@@ -15,6 +15,7 @@ from logbook.config import load_config
 from logbook.errors import Exit, UserError
 from logbook.heritage import runs_of
 from logbook.seeds import seed_for
+from logbook.words import folder as typed_folder
 
 if TYPE_CHECKING:
     from meta.proposals import Proposer
@@ -37,7 +38,7 @@ def _main() -> int:
     )
     parser.add_argument(
         "run",
-        type=Path,
+        type=typed_folder,
         metavar="RUN",
         help="a run of metatrain (its saved proposals) or of pretrain (proposed afresh)",
     )
@@ -206,9 +207,8 @@ def about(
     folder: Path, config: Mapping[str, Any], stage: str, numbers: Mapping[str, Any]
 ) -> dict[str, Any]:
     """What the page says of the run itself."""
-    words = ["learner=maml", f"from={folder}", "tasks=skills"]
-    if numbers["kind"] != "skills":
-        words[-1] = "tasks=random_discriminator"
+    kind = "skills" if numbers["kind"] == "skills" else "random_discriminator"
+    words = "learner=maml", ("from", folder), f"tasks={kind}"
     family = numbers["against"]["family"] if numbers["against"] else None
     following = (
         progress.paste("metatrain", *words)

@@ -187,7 +187,7 @@ def facts_of(config: Config, folder: Path, training: MetaTraining) -> dict[str, 
     following = progress.paste("evaluate", folder, f"tasks={config['tasks']['name']}")
     if source_of(config) is not None and not training.learner.told:
         task = "run_forward" if "x_velocity" in training.family.spec.feat_names else "native"
-        words = f"from={folder}", f"task={task}", "strategy=adapt"
+        words = ("from", folder), f"task={task}", "strategy=adapt"
         following = progress.paste("finetune", *words)
     return {
         "title": f"{config['learner']['name']} on {config['tasks']['name']}",

@@ -11,6 +11,7 @@ from logbook import checkpoint, files, progress
 from logbook.cli import guard, takes_leave, writable
 from logbook.config import load_config
 from logbook.errors import Exit, UserError
+from logbook.words import folder as typed_folder
 from pretrain.resume import hint
 
 
@@ -24,7 +25,7 @@ def _main() -> int:
         prog="inspect-skills",
         description="Make RUN/index.html anew: videos, map and numbers of the learned skills.",
     )
-    parser.add_argument("run", type=Path, metavar="RUN", help="the run's folder")
+    parser.add_argument("run", type=typed_folder, metavar="RUN", help="the run's folder")
     parser.add_argument("--steps", type=_count, help="length of a rollout (default: as configured)")
     parser.add_argument("--reps", type=_count, help="rollouts of each skill")
     parser.add_argument("--no-videos", action="store_true", help="only the map and the numbers")

@@ -13,6 +13,7 @@ from logbook.build import nearest
 from logbook.cli import guard, perform, takes_leave
 from logbook.config import load_config
 from logbook.errors import UserError
+from logbook.words import folder as typed_folder
 
 _STAGES = {
     "pretrain": "pretrain.stage:pretrain_stage",
@@ -31,7 +32,7 @@ def _main() -> int:
     parser = argparse.ArgumentParser(
         prog="resume", description="Go on with an unfinished run, exactly where it was saved."
     )
-    parser.add_argument("run", type=Path, metavar="RUN", help="the run's folder")
+    parser.add_argument("run", type=typed_folder, metavar="RUN", help="the run's folder")
     takes_leave(parser)
     flags = parser.parse_args()
     return resume(flags.run)

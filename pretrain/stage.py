@@ -143,7 +143,7 @@ def about(config: Config, folder: Path, training: Training) -> dict[str, Any]:
     skill, env = config["skill"]["name"], config["env"]["name"]
     return {
         "title": f"{skill} on {env}",
-        "next": progress.paste("finetune", f"from={folder}", f"task={task}"),
+        "next": progress.paste("finetune", ("from", folder), f"task={task}"),
         "env steps": f"{training.step:,}",
         "seed": config["seed"],
         "agent": config["agent"]["name"],
