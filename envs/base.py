@@ -3,8 +3,8 @@
 `step` returns the true successor of every world, also of those that ended; the caller resets them
 with `reset(options={"reset_mask": mask})`. `info["feat"]` [N, F] float32 describes the returned
 observations in task space; `info["unstable"]` [N] bool marks worlds whose physics diverged in
-this step: they come back truncated, with their last good observation and feats and zero reward,
-and the transition must not be learned from.
+this step, or whose reward is no number that float32 holds: they come back truncated, with their
+last good observation and feats and zero reward, and the transition must not be learned from.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from rl.types import State, WorldSpec
 
 Array = NDArray[Any]
 _WORD = (1 << 64) - 1
+_LARGEST = float(np.finfo(np.float32).max)  # of what learners can be paid
 
 
 class WorldError(Exception):
@@ -143,6 +144,8 @@ class World(VectorEnv[Array, Array, Array]):
                 'reset them first, with options={"reset_mask": mask}'
             )
         rew, terminated, unstable = self._advance(actions)
+        if not np.abs(rew).max(initial=0.0) <= _LARGEST:
+            unstable = unstable | ~(np.abs(rew) <= _LARGEST)
         self._age += 1
         truncated = (self._age >= self.max_episode_steps) & ~terminated
         fresh = None

@@ -11,6 +11,8 @@ from envs.base import World
 from finetune.task.base import Array, Task
 from rl.types import State, WorldSpec
 
+_LARGEST = float(np.finfo(np.float32).max)
+
 
 class TaskWorld:
     """The batched world `inner` with a `task`: its reward, its endings, what it shows behind obs.
@@ -54,6 +56,11 @@ class TaskWorld:
             self._feat, info["feat"], self._acts(actions), rew, self._memory
         )
         paid, success = np.where(valid, paid, 0.0), success & valid
+        if not np.abs(paid).max(initial=0.0) <= _LARGEST:
+            raise ValueError(
+                f"task.reward: {self.task.title} pays {paid[np.abs(paid).argmax()]:.3g}, and "
+                f"{_LARGEST:.2g} is the most that can be learned from: bound it, such as with clip"
+            )
         self._memory = np.where(valid[:, None], memory, self._memory)
         self._feat = np.array(info["feat"])
         self.solved |= success

@@ -12,7 +12,7 @@ class Normalizer(nn.Module):
     Statistics grow until `steps` vectors were seen and then stay: a replayed transition keeps its
     meaning, and skills that wander off do not squeeze the rest together. `floor` is added to the
     variance: with 1, large numbers are made small and one-hots are left in peace. With 0 `steps`
-    vectors pass as they are.
+    vectors pass as they are. A spread that float32 cannot hold is the largest that it can.
     """
 
     mean: Tensor
@@ -36,16 +36,22 @@ class Normalizer(nn.Module):
             return
         x = x.reshape(-1, x.shape[-1])
         n, total = len(x), self.steps - self._left + len(x)
-        delta = x.mean(0) - self.mean
-        spread = x.var(0, unbiased=False)
-        weight = n / total
-        self.var.mul_(1 - weight).add_(spread * weight + delta.square() * weight * (1 - weight))
-        if total == n:
-            self.var.copy_(spread)
-        self.mean.add_(delta * weight)
+        mean, var = self._after(x, self.mean, self.var, n / total)
+        if not bool((mean.sum() + var.sum()).isfinite()):  # squares of numbers above 1e19
+            wide = (part.double() for part in (x, self.mean, self.var))
+            mean, var = self._after(*wide, n / total)
+        self.mean.copy_(mean)
+        self.var.copy_(var.clamp(max=torch.finfo(self.var.dtype).max))
         self.count.fill_(total)
         self._left -= n
         self._scale = None
+
+    @staticmethod
+    def _after(x: Tensor, mean: Tensor, var: Tensor, weight: float) -> tuple[Tensor, Tensor]:
+        """Mean and variance when x [n, D] has been seen too, a share `weight` of all."""
+        delta, spread = x.mean(0) - mean, x.var(0, unbiased=False)
+        known = var * (1 - weight) + (spread * weight + delta.square() * weight * (1 - weight))
+        return mean + delta * weight, spread if weight == 1 else known
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalised [..., D]."""

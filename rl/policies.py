@@ -4,7 +4,8 @@ A `Choice` is a policy's answer for a batch of observations. For critics it offe
 [S, B, A], their weights [S, B] and log-probabilities [S, B], such that an expectation over the
 policy is the weighted sum over S. A Gaussian offers one reparameterised sample, a categorical all
 of its actions, so that a learner written with atoms needs no case for either. `pull` takes a
-gradient with respect to the atoms back to the network's head, without a graph.
+gradient with respect to the atoms back to the network's head, without a graph. Who is asked to act
+and has no finite numbers to say raises `Diverged`.
 """
 
 from __future__ import annotations
@@ -16,12 +17,21 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from rl.types import Diverged
+
 _LOG_SQRT_2PI = 0.5 * math.log(2 * math.pi)
 
 
 def _squash(u: Tensor) -> Tensor:
     """log (1 - tanh(u)^2), in a form that does not overflow."""
     return 2 * (math.log(2) - u - F.softplus(-2 * u))
+
+
+def _sound(x: Tensor) -> Tensor:
+    """The same, or `Diverged`: what draws from NaN fails in ways that say nothing of the cause."""
+    if not math.isfinite(float(x.sum())) and not bool(x.isfinite().all()):
+        raise Diverged("what the policy says is not a finite number")
+    return x
 
 
 class Choice(Protocol):
@@ -81,10 +91,10 @@ class SquashedGaussian:
 
     def sample(self, generator: torch.Generator) -> Tensor:
         noise = torch.randn(self.mean.shape, generator=generator, device=self.mean.device)
-        return torch.tanh(self.mean + self.log_std.exp() * noise)
+        return _sound(torch.tanh(self.mean + self.log_std.exp() * noise))
 
     def mode(self) -> Tensor:
-        return torch.tanh(self.mean)
+        return _sound(torch.tanh(self.mean))
 
     def atoms(self, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
         noise = torch.randn(self.mean.shape, generator=generator, device=self.mean.device)
@@ -122,10 +132,10 @@ class Gaussian:
 
     def sample(self, generator: torch.Generator) -> Tensor:
         noise = torch.randn(self.mean.shape, generator=generator, device=self.mean.device)
-        return self.mean + self.log_std.exp() * noise
+        return _sound(self.mean + self.log_std.exp() * noise)
 
     def mode(self) -> Tensor:
-        return self.mean
+        return _sound(self.mean)
 
     def log_prob(self, act: Tensor) -> Tensor:
         noise = (act - self.mean) * (-self.log_std).exp()
@@ -152,11 +162,12 @@ class Categorical:
         self.log_p = F.log_softmax(head.movedim(-1, 0), 0).movedim(0, -1)
 
     def sample(self, generator: torch.Generator) -> Tensor:
-        p = self.log_p.exp().contiguous()  # noise falls on places in memory
+        p = _sound(self.log_p.exp()).contiguous()  # noise falls on places in memory
         flat = torch.multinomial(p.reshape(-1, p.shape[-1]), 1, generator=generator)
         return F.one_hot(flat.reshape(p.shape[:-1]), p.shape[-1]).to(p.dtype)
 
     def mode(self) -> Tensor:
+        _sound(self.log_p.exp())
         return F.one_hot(self.log_p.argmax(-1), self.log_p.shape[-1]).to(self.log_p.dtype)
 
     def log_prob(self, act: Tensor) -> Tensor:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from time import monotonic
-from typing import Protocol
+from typing import Any, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from rl.types import Metrics, State
+from rl.types import Diverged, Metrics, State
+
+__all__ = ["Diverged", "Means", "Recorder", "Resumable", "Trainable", "drive", "train"]
 
 LONG = 5.0  # seconds of a round, past which a stop may come in its midst
 
@@ -25,10 +28,6 @@ class Recorder(Protocol):
     def save(self, step: int, state: State) -> None: ...
 
     def stop_requested(self) -> bool: ...
-
-
-class Diverged(RuntimeError):
-    """A loss or reward is no longer a finite number."""
 
 
 class Means:
@@ -118,6 +117,16 @@ class Trainable(Protocol):
     def load_state_dict(self, state: State) -> None: ...
 
 
+def unsound(state: Any, name: str = "") -> list[str]:
+    """The names of the arrays and tensors in a state that hold what is not a finite number."""
+    if isinstance(state, Mapping):
+        return [bad for key, part in state.items() for bad in unsound(part, f"{name}.{key}"[:99])]
+    x = torch.from_numpy(state) if isinstance(state, np.ndarray) else state
+    if not isinstance(x, Tensor) or not x.is_floating_point() or x.sum().isfinite():
+        return []
+    return [] if bool(x.isfinite().all()) else [name.lstrip(".")]  # or the sum alone is too large
+
+
 def train(
     training: Trainable,
     recorder: Recorder,
@@ -149,17 +158,30 @@ def train(
         refuse([key for key, value in row.items() if not math.isfinite(value)])
         recorder.log(training.step, row)
 
+    def advance() -> None:
+        try:
+            training.advance()
+        except Diverged as reason:
+            raise Diverged(f"{reason} at step {training.step:,}") from reason
+        except Exception as reason:  # NaN makes others stumble: a world, a task's formula
+            lost = training.means.lost() or unsound(training.state_dict())
+            if not lost:
+                raise
+            raise Diverged(f"{lost[0]} is not a finite number ({reason})") from reason
+
     def save() -> None:  # never what has diverged: it would push out the last good checkpoint
         nonlocal saved_at, cost
         refuse(training.means.lost())
         began = monotonic()
-        recorder.save(training.step, training.state_dict())
+        state = training.state_dict()
+        refuse(unsound(state)[:1])
+        recorder.save(training.step, state)
         saved_at = monotonic()
         cost = saved_at - began
 
     while training.step < steps:
         before, began = training.step, monotonic()
-        training.advance()
+        advance()
         recorder.tick(training.step)
         long = monotonic() - began > LONG and monotonic() - saved_at > 20 * cost
         if crossed(before, log_every):

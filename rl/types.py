@@ -23,6 +23,10 @@ State = dict[str, Any]
 """What `state_dict` returns: nested dicts (string keys) of tensors, arrays, numbers, strings."""
 
 
+class Diverged(FloatingPointError):
+    """What is learned, or what it does, is no longer a finite number."""
+
+
 @dataclass(frozen=True)
 class WorldSpec:
     """What a learner may know of a world before it has seen a transition.

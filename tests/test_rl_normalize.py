@@ -3,6 +3,7 @@
 import copy
 
 import numpy as np
+import pytest
 import torch
 
 from rl.normalize import Normalizer
@@ -67,3 +68,21 @@ def test_a_loaded_one_goes_on_alike() -> None:
 def test_without_steps_large_numbers_pass_as_they_are() -> None:
     x = torch.tensor([[1e4, -37.5]])
     assert Normalizer(2, 0)(x).equal(x)
+
+
+@pytest.mark.parametrize("large", [3e38, -3.4e38, 1e25])
+def test_numbers_whose_squares_float32_lacks_are_finite(large: float) -> None:
+    """As an env's sentinel for "nothing is seen" may be."""
+    norm = Normalizer(2, 1000)
+    plain = torch.rand(8, 1, generator=torch.Generator().manual_seed(0))
+    for k in range(3):
+        odd = torch.full((8, 1), large) if k else torch.zeros(8, 1)
+        norm.observe(torch.cat([plain, odd], 1))
+        assert norm.mean.isfinite().all() and norm.var.isfinite().all()
+    other = Normalizer(1, 1000)
+    for _ in range(3):
+        other.observe(plain)
+    assert norm.mean[0] == pytest.approx(other.mean.item(), rel=1e-6)
+    assert norm.var[0] == pytest.approx(other.var.item(), rel=1e-5)
+    shown = norm(torch.tensor([[0.5, large], [0.5, 0.0]]))
+    assert shown.isfinite().all() and shown[0, 1] != shown[1, 1]
