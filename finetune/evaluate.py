@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from finetune.base import Player
 from finetune.world import TaskWorld
+from logbook.stats import mean_interval
 from rl.collect import to_world
 
 Array = NDArray[Any]
@@ -33,8 +34,8 @@ class Score:
     @property
     def half(self) -> float:
         """Half of the 95 % interval of the mean over episodes."""
-        num = len(self.returns)
-        return float(1.96 * self.returns.std(ddof=1) / np.sqrt(num)) if num > 1 else 0.0
+        middle, low, _ = mean_interval([self.returns])
+        return middle - low
 
     def numbers(self) -> dict[str, float]:
         """What summary.json keeps."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -71,6 +72,7 @@ def performance_profile(scores: Any, thresholds: Any) -> Array:
     return np.asarray((_flat(scores)[..., None, :] > np.asarray(thresholds)[:, None]).mean(-1))
 
 
+@lru_cache(maxsize=256)
 def t_quantile(df: float, confidence: float = 0.95) -> float:
     """How many standard errors Student's t with `df` degrees of freedom stays within."""
     df = min(df, 1e5)  # where it is the normal distribution's
@@ -80,24 +82,28 @@ def t_quantile(df: float, confidence: float = 0.95) -> float:
     return math.sqrt(df) * math.tan(np.interp(confidence, mass / mass[-1], angle))
 
 
-def mean_interval(groups: Sequence[Any], confidence: float = 0.95) -> tuple[float, float, float]:
-    """(mean, low, high) of the mean over groups of the mean within each, by Student's t.
+def mean_and_error(groups: Sequence[Any]) -> tuple[float, float, float]:
+    """The mean over groups of the mean within each, its standard error and degrees of freedom.
 
     The error is of what varies within groups: runs of a task, or episodes of it. Groups may be
-    unlike (degrees of freedom by Welch and Satterthwaite). With one value in any of them the
-    interval is the point itself: nothing is known of the spread.
+    unlike (degrees of freedom by Welch and Satterthwaite). With one value in any of them the error
+    is zero: nothing is known of the spread.
     """
     groups = [np.asarray(group, np.float64) for group in groups]
     middle = float(np.mean([group.mean() for group in groups]))
     counts = np.array([len(group) for group in groups])
     if counts.min() < 2:
-        return middle, middle, middle
+        return middle, 0.0, 1.0
     each = np.array([group.var(ddof=1) for group in groups]) / counts
-    whole = each.sum()
-    if whole == 0.0:
-        return middle, middle, middle
-    df = whole**2 / (each**2 / (counts - 1)).sum()
-    half = t_quantile(float(df), confidence) * math.sqrt(whole) / len(groups)
+    whole = float(each.sum())
+    df = whole**2 / float((each**2 / (counts - 1)).sum()) if whole > 0.0 else 1.0
+    return middle, math.sqrt(whole) / len(groups), df
+
+
+def mean_interval(groups: Sequence[Any], confidence: float = 0.95) -> tuple[float, float, float]:
+    """(mean, low, high) by Student's t, of the mean over groups of the mean within each."""
+    middle, error, df = mean_and_error(groups)
+    half = t_quantile(df, confidence) * error
     return middle, middle - half, middle + half
 
 

@@ -161,7 +161,9 @@ def show_tasks(names: Any, units: Any, tasks: Any) -> None:
 
 def tell(meta: dict[str, Any]) -> None:
     """The headline numbers on the screen, the learner first."""
-    progress.say(f"{meta['tasks_held_out']} held-out tasks; whole trial, first and last episode:")
+    from meta.report import tested
+
+    progress.say(f"{tested(meta)}; whole trial, first and last episode:")
     for name, numbers in [("learner", meta), *meta["baselines"].items()]:
         shots = numbers["returns_by_shot"]
         progress.say(

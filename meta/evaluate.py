@@ -14,6 +14,7 @@ from torch import Tensor
 
 from envs.tasks.base import Tasks
 from logbook.seeds import seed_for
+from logbook.stats import mean_and_error, t_quantile
 from meta.known import known
 from meta.trial import Policy, live, returns_by_episode
 from rl.types import Batch
@@ -34,26 +35,43 @@ class Scores:
     steps: Array  # [H, n]: how long the episodes were
     marks: dict[str, float]  # what else the family says of trials
     trials: list[Batch]
+    tasks: Array | None = None  # [n, D]; None: no two are the same
 
     def numbers(self) -> dict[str, Any]:
-        """Means over tasks with 95 % intervals, by episode ("shot"), since the first, in total."""
-        half = [_half(row) for row in self.returns]
+        """Means over tasks with 95 % intervals, by episode ("shot"), since the first, in total.
+
+        Where every task was lived several times, intervals are of episodes: other trials of the
+        same tasks. Else they are of tasks: other tasks of the family.
+        """
         total, gains = self.returns.sum(0), self.returns - self.returns[:1]  # of each task
+        tests = repeated(self.tasks) if self.tasks is not None else None
+
+        def told(values: Array) -> tuple[float, float, float]:  # mean, half an interval, error
+            groups = [values] if tests is None else [values[rows] for rows in tests]
+            middle, error, df = mean_and_error(groups)
+            return middle, t_quantile(df) * error, error
+
+        by_shot, gained = [told(row) for row in self.returns], [told(row) for row in gains]
         return {
-            "returns_by_shot": [float(m) for m in self.returns.mean(1)],
-            "returns_by_shot_95": half,
-            "gains_by_shot": [float(m) for m in gains.mean(1)],
-            "gains_by_shot_95": [_half(row) for row in gains],
-            "returns_total": float(total.mean()),
-            "returns_total_95": _half(total),
-            "steps_by_shot": [float(m) for m in self.steps.mean(1)],
+            "returns_by_shot": [middle for middle, _, _ in by_shot],
+            "returns_by_shot_95": [half for _, half, _ in by_shot],
+            "gains_by_shot": [middle for middle, _, _ in gained],
+            "gains_by_shot_95": [half for _, half, _ in gained],
+            "gains_by_shot_se": [error for _, _, error in gained],
+            "returns_total": told(total)[0],
+            "returns_total_95": told(total)[1],
+            "intervals_of": "tasks" if tests is None else "episodes",
+            "steps_by_shot": [told(row)[0] for row in self.steps],
             "marks": {k: v for k, v in self.marks.items() if math.isfinite(v)},
         }
 
 
-def _half(values: Array) -> float:
-    """Half the width of a 95 % interval of a mean."""
-    return float(1.96 * values.std(ddof=1) / math.sqrt(len(values))) if len(values) > 1 else 0.0
+def repeated(tasks: Array) -> list[NDArray[np.int64]] | None:
+    """The rows of each task among tasks [n, D], where every one of them comes several times."""
+    _, which, counts = np.unique(tasks, axis=0, return_inverse=True, return_counts=True)
+    if counts.min() < 2:
+        return None
+    return [np.flatnonzero(which.reshape(-1) == k) for k in range(len(counts))]
 
 
 def score(make: FamilyFactory, policy: Policy, tasks: Array, *, horizon: int, seed: int) -> Scores:
@@ -78,7 +96,7 @@ def score(make: FamilyFactory, policy: Policy, tasks: Array, *, horizon: int, se
             marks[key] = marks.get(key, 0.0) + value * len(some) / len(tasks)
         if not shown:
             shown = [r.map(lambda x: x[:, : SHOWN * policy.width]) for r in rounds]
-    return Scores(np.concatenate(returns, 1), np.concatenate(steps, 1), marks, shown)
+    return Scores(np.concatenate(returns, 1), np.concatenate(steps, 1), marks, shown, tasks)
 
 
 def lengths(rounds: Sequence[Batch], horizon: int) -> Tensor:
@@ -95,9 +113,20 @@ def _of_tasks(each: Tensor, n: int) -> Array:
 
 
 def held_out(make: FamilyFactory, n: int, seed: int) -> Array:
-    """The n held-out tasks that a seed names, [n, D]."""
+    """The n held-out tasks that a seed names, [n, D].
+
+    Of a family of finitely many, all of them equally often, so that n is rounded up to a multiple
+    of how many there are; if it is less than that, n different ones.
+    """
     rng = np.random.default_rng(seed_for(seed, "held-out tasks"))  # not the stream of the worlds
-    return make(1, seed).sample(n, rng, held_out=True)
+    family = make(1, seed)
+    every = family.all_tasks(held_out=True)
+    if every is None:
+        return family.sample(n, rng, held_out=True)
+    if n < len(every):
+        some: Array = every[rng.permutation(len(every))[:n]]
+        return some
+    return np.tile(every, (-(-n // len(every)), 1))
 
 
 def baselines(make: FamilyFactory, tasks: Array, *, horizon: int, seed: int) -> dict[str, Scores]:

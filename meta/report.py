@@ -102,6 +102,14 @@ def _about(folder: Path) -> Any:
         return None
 
 
+def tested(meta: Mapping[str, Any]) -> str:
+    """What the means are over: so many held-out tasks, or trials of a few."""
+    count, different = meta["tasks_held_out"], meta.get("tasks_different")
+    if meta.get("intervals_of") == "episodes":
+        return f"{count} trials of {different} tasks, every task counting alike"
+    return f"{count} held-out tasks"
+
+
 def _tiles(meta: Mapping[str, Any]) -> str:
     by_shot, half = meta["returns_by_shot"], meta["returns_by_shot_95"]
     rivals = {k: v["returns_total"] for k, v in meta["baselines"].items() if k != "untrained"}
@@ -110,8 +118,7 @@ def _tiles(meta: Mapping[str, Any]) -> str:
             f"{meta['returns_total']:,.4g}",
             f"± {meta['returns_total_95']:.2g}",
             "Return of a trial",
-            f"All {len(by_shot)} episodes of a task together, mean over "
-            f"{meta['tasks_held_out']} tasks that it was not trained on.",
+            f"All {len(by_shot)} episodes of a task together, mean over {tested(meta)}.",
         ),
         tile(
             f"{by_shot[-1]:,.4g}",
@@ -150,7 +157,8 @@ def _table(meta: Mapping[str, Any]) -> str:
     head = "".join(f"<th>{h}</th>" for h in heads)
     return (
         f'<div class="box wide"><table class="skills"><tr>{head}</tr>{body}</table>'
-        "<p class=soft>Means over held-out tasks, with 95 % intervals of the mean.</p></div>"
+        f"<p class=soft>Means over {tested(meta)}, with 95 % intervals of the mean: what other "
+        f"{meta.get('intervals_of', 'tasks')} would change.</p></div>"
     )
 
 

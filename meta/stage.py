@@ -174,6 +174,7 @@ def examine(
         "horizon": learner.horizon,
         **numbers,
         "tasks_held_out": len(tasks),
+        "tasks_different": len(np.unique(tasks, axis=0)),
         "baselines": others,
     }
     return {"env": config["tasks"]["name"], "seed": config["seed"], "meta": meta}, scores, tasks

@@ -115,8 +115,10 @@ def overlap(family: Tasks, seen: Seen, paid: Array, seed: int) -> dict[str, Any]
 
     Raises ValueError if the family pays for what this world does not show.
     """
-    drawn = family.sample(4 * FAMILY_TASKS, np.random.default_rng(seed), held_out=True)
-    tasks = np.unique(drawn, axis=0)
+    every = family.all_tasks(held_out=True)
+    if every is None:
+        every = family.sample(4 * FAMILY_TASKS, np.random.default_rng(seed), held_out=True)
+    tasks = np.unique(every, axis=0)
     if len(tasks) > FAMILY_TASKS:
         tasks = tasks[np.linspace(0, len(tasks) - 1, FAMILY_TASKS).round().astype(int)]
     wanted = family_rewards(family, tasks, seen)

@@ -37,7 +37,8 @@ def gained(*steps: int) -> Callable[[Numbers], str]:
     def shown(meta: Numbers) -> str:
         by_shot, parts = meta["returns_by_shot"], []
         for k in steps:
-            gain, error = meta["gains_by_shot"][k], meta["gains_by_shot_95"][k] / 1.96
+            gain, half = meta["gains_by_shot"][k], meta["gains_by_shot_95"][k]
+            error = meta["gains_by_shot_se"][k] if "gains_by_shot_se" in meta else half / 1.96
             parts.append(f"{by_shot[k]:.1f}: {gain:+.1f} ({gain / error:.1f} s.e.)")
         return " / ".join([f"{by_shot[0]:.1f}", *parts])
 

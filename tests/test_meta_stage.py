@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy.stats
 import torch
 from torch import Tensor
 
@@ -22,6 +24,7 @@ from meta import proposals
 from meta.assess import assess
 from meta.evaluate import Scores, held_out, score
 from meta.proposals import _paying, proposer
+from meta.report import tested
 from meta.stage import assemble, examine, family_factory, metatrain_stage
 from meta.taskset import load_tasks, save_tasks
 from meta.trial import Last, live, returns_by_episode, side_by_side
@@ -203,8 +206,42 @@ def test_gains_are_of_each_task() -> None:
     returns = np.array([[0.0, 10.0, 50.0], [1.0, 11.0, 51.0], [3.0, 10.0, 50.0]])
     numbers = Scores(returns, np.ones((3, 3)), {}, []).numbers()
     assert numbers["gains_by_shot"] == [0, 1, 1]
-    assert numbers["gains_by_shot_95"] == pytest.approx([0, 0, 1.96])
-    assert numbers["returns_by_shot_95"][1] > 20
+    assert numbers["gains_by_shot_se"] == pytest.approx([0, 0, 1])
+    assert numbers["gains_by_shot_95"] == pytest.approx([0, 0, 4.3027], rel=1e-4)
+    assert numbers["returns_by_shot_95"][1] > 20 and numbers["intervals_of"] == "tasks"
+
+
+def test_of_few_tasks_the_error_is_one_of_episodes() -> None:
+    """Two tasks that pay 0 and 100, lived three and two times: the draw says nothing."""
+    returns = np.array([[0.0, 99.0, 3.0, 0.0, 101.0]])
+    tasks = np.array([[1.0], [-1.0], [1.0], [1.0], [-1.0]])
+    numbers = Scores(returns, np.full((1, 5), 7.0), {}, [], tasks).numbers()
+    assert numbers["returns_total"] == numbers["returns_by_shot"][0] == (1 + 100) / 2
+    # Errors: 3 / 3 of the first, 2 / 2 of the second, half the root of their sum; 3.0 degrees.
+    error, df = math.sqrt(1 + 1) / 2, 2.0**2 / (1 / 2 + 1 / 1)
+    want = error * scipy.stats.t.ppf(0.975, df)
+    assert numbers["returns_by_shot_95"] == pytest.approx([want], rel=1e-4)
+    assert numbers["intervals_of"] == "episodes" and numbers["steps_by_shot"] == [7.0]
+    assert "5 trials of 2 tasks" in tested({**numbers, "tasks_held_out": 5, "tasks_different": 2})
+    once = Scores(returns[:, :2], np.ones((1, 2)), {}, [], tasks[:2]).numbers()
+    assert once["intervals_of"] == "tasks" and once["returns_by_shot_95"][0] > 100
+
+
+@pytest.mark.parametrize(
+    ("family", "count"), [("cheetah_direction", 2), ("point_corner", 4), ("two_step", 2)]
+)
+@pytest.mark.parametrize("asked", [1, 3, 4, 9, 20])
+def test_every_task_of_few_is_tested_as_often(family: str, count: int, asked: int) -> None:
+    node = compose("metatrain", [f"tasks={family}"]).config["tasks"]
+
+    def make(num_envs: int, seed: int) -> Any:
+        return build("tasks", node, num_envs=num_envs, seed=seed)
+
+    for seed in range(3):
+        tasks = held_out(make, asked, seed)
+        _, counts = np.unique(tasks, axis=0, return_counts=True)
+        assert set(counts) == {max(1, -(-asked // count))}
+        assert len(counts) == min(asked, count) and asked <= len(tasks) < asked + count
 
 
 def test_tasks_are_saved_and_replayed(tmp_path: Path) -> None:

@@ -168,6 +168,34 @@ def test_held_out_tasks_were_never_trained_on(name: str) -> None:
         assert not train & kept
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_a_family_of_finitely_many_tells_them_all(name: str) -> None:
+    """So that they can be tested equally often; one that draws few different ones must."""
+    family = make(name, 1)
+    for held_out in (False, True):
+        drawn = family.sample(2000, np.random.default_rng(4), held_out)
+        every = family.all_tasks(held_out)
+        if every is None:
+            assert len(np.unique(drawn, axis=0)) > 1000
+            continue
+        rows, counts = np.unique(drawn, axis=0, return_counts=True)
+        np.testing.assert_array_equal(rows, np.unique(every, axis=0))
+        assert len(rows) == len(every) and every.dtype == drawn.dtype
+        most = 2000 / len(rows)
+        assert np.abs(counts - most).max() < 5 * most**0.5, "with equal chances"
+        every[:] = -7.0
+        assert (family.all_tasks(held_out) != -7.0).any(), "nobody's own array"
+
+
+@pytest.mark.parametrize("kind", ["easy", "medium", "hard"])
+def test_two_dependent_arms_are_two_tasks(kind: str) -> None:
+    node = yaml.safe_load(CONFIGS[NAMES.index("bandit_dependent")].read_text())
+    family = build.build("tasks", {**node, "kind": kind}, num_envs=1, seed=0)
+    drawn = family.sample(100, np.random.default_rng(4), held_out=True)
+    every = np.unique(family.all_tasks(True), axis=0)
+    np.testing.assert_array_equal(np.unique(drawn, axis=0), every)
+
+
 @pytest.mark.parametrize("n", SIZES)
 @pytest.mark.parametrize("name", NAMES)
 def test_seeded_and_deterministic(name: str, n: int) -> None:

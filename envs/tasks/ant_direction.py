@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from envs.base import Array
-from envs.tasks.runner import Runner, TaskAnt, directions, effort
+from envs.tasks.runner import DIRECTIONS, Runner, TaskAnt, directions, effort
 
 __all__ = ["AntDirection"]
 
@@ -42,6 +42,9 @@ class AntDirection(Runner):
 
     def sample(self, n: int, rng: np.random.Generator, held_out: bool) -> Array:
         return directions(n, rng)
+
+    def all_tasks(self, held_out: bool) -> Array:
+        return DIRECTIONS.copy()
 
     def _reward(self, feat: Array, next_feat: Array, act: Array, own: Array) -> Array:
         return self.tasks[:, 0] * self._speed(next_feat) + 1.0 - 0.5 * effort(act) + own

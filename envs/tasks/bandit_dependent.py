@@ -49,5 +49,11 @@ class BanditDependent(Arms):
             p = np.where(p < 0.5, low, 1.0 - low)
         return np.stack([p, 1.0 - p], 1)
 
+    def all_tasks(self, held_out: bool) -> Array | None:
+        if self.kind not in _LOW:
+            return None
+        low = _LOW[self.kind]
+        return np.array([[low, 1.0 - low], [1.0 - low, 1.0 - (1.0 - low)]])
+
     def means(self, tasks: Array) -> Array:
         return tasks.copy()

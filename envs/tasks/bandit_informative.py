@@ -41,6 +41,9 @@ class BanditInformative(Arms):
     def sample(self, n: int, rng: np.random.Generator, held_out: bool) -> Array:
         return rng.integers(1, PRIZES + 1, (n, 1)).astype(np.float64)
 
+    def all_tasks(self, held_out: bool) -> Array:
+        return np.arange(1.0, PRIZES + 1)[:, None]
+
     def means(self, tasks: Array) -> Array:
         target = tasks[:, 0]
         means = np.full((len(tasks), PRIZES + 1), CRUMB)

@@ -79,6 +79,13 @@ class Tasks:
         """
         raise NotImplementedError
 
+    def all_tasks(self, held_out: bool) -> Array | None:
+        """All tasks that `sample` may draw [m, D], each once; None of a continuum.
+
+        `sample` draws them with equal chances. So they can be tested equally often.
+        """
+        return None
+
     def enter(self, tasks: Array) -> None:
         """Put world i into the task tasks[i]; every world must be reset before its next step."""
         tasks = np.asarray(tasks, np.float64)

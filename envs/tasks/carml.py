@@ -82,6 +82,9 @@ class Carml(Plane):
     def sample(self, n: int, rng: np.random.Generator, held_out: bool) -> Array:
         return rng.integers(self.components, size=(n, 1)).astype(np.float64)
 
+    def all_tasks(self, held_out: bool) -> Array:
+        return np.arange(float(self.components))[:, None]
+
     def log_density(self, at: Array) -> tuple[Array, Array]:
         """log q(s|z) [..., K] and log q(s) [...] of positions [..., 2]."""
         off = (at[..., None, :] - self._middle) / self._spread

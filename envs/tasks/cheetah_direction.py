@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 
 from envs.base import Array
-from envs.tasks.runner import Runner, cheetah, directions, effort
+from envs.tasks.runner import DIRECTIONS, Runner, cheetah, directions, effort
 
 __all__ = ["CheetahDirection"]
 
@@ -44,6 +44,9 @@ class CheetahDirection(Runner):
 
     def sample(self, n: int, rng: np.random.Generator, held_out: bool) -> Array:
         return directions(n, rng)
+
+    def all_tasks(self, held_out: bool) -> Array:
+        return DIRECTIONS.copy()
 
     def _reward(self, feat: Array, next_feat: Array, act: Array, own: Array) -> Array:
         return self.tasks[:, 0] * self._speed(next_feat) - 0.05 * effort(act)

@@ -58,6 +58,9 @@ class PointCorner(Plane):
     def sample(self, n: int, rng: np.random.Generator, held_out: bool) -> Array:
         return _CORNERS[rng.integers(len(_CORNERS), size=n)]
 
+    def all_tasks(self, held_out: bool) -> Array:
+        return _CORNERS.copy()
+
     def marks(self, act: Array, next_feat: Array) -> dict[str, float]:
         """Where first episodes go, and whether last ones arrive.
 

@@ -54,6 +54,10 @@ def effort(act: Array) -> Array:
     return np.square(act, dtype=np.float64).sum(1)
 
 
+DIRECTIONS = np.array([[-1.0], [1.0]])
+"""Backward and forward."""
+
+
 def directions(n: int, rng: np.random.Generator) -> Array:
     """Forward or backward [n, 1], +1 or -1, each drawn on its own as in the published code."""
     return rng.choice((-1.0, 1.0), (n, 1))
