@@ -28,14 +28,18 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from battery import folders, strangers  # noqa: E402
+from battery import folders, leave, saves, sealed, slips, strangers  # noqa: E402
 from battery.runs import Runs  # noqa: E402
 from battery.starts import Starter  # noqa: E402
 from battery.trial import Kind, Member, Verdict, attempt  # noqa: E402
 
 KINDS: list[Kind] = [
     *strangers.KINDS,
+    *leave.KINDS,
     *folders.KINDS,
+    *saves.KINDS,
+    *sealed.KINDS,
+    *slips.KINDS,
 ]
 COLUMNS = ("tries", "as it should be", "tracebacks", "hangs", "bytes outside", "code run", "other")
 

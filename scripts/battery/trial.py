@@ -228,7 +228,8 @@ class Try:
     def verdict(self) -> Verdict:
         """What was wrong, all in all."""
         canaries = [self.canary, *self.place.rglob("PWNED*")]
-        return judge(self.ends, self._before, self._seen(), canaries, self._wrong, self.leave)
+        after = self._seen() if self.ends else {}
+        return judge(self.ends, self._before, after, canaries, self._wrong, self.leave)
 
     def _seen(self) -> dict[str, tuple[object, ...]]:
         found: dict[str, tuple[object, ...]] = {}
