@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -150,10 +151,12 @@ def examine(config: Config, training: Finetuning, folder: Path) -> dict[str, Any
     final = evaluate(world, player, seed_for(seed, "final evaluation"))
     title = world.task.title
     world.close()
+    node = config["task"]
     numbers: dict[str, Any] = {
         "strategy": config["strategy"]["name"],
         "task": title,
-        "reward": config["task"]["reward"],
+        # a task in Python need not have a formula
+        "reward": node["reward"] if isinstance(node.get("reward"), str) else title,
         "from": str(config["from"]),
         "steps_choosing": 0,
         **training.learner.notes(),
@@ -162,7 +165,8 @@ def examine(config: Config, training: Finetuning, folder: Path) -> dict[str, Any
     }
     drawn = {"video": "off", "why": "not asked for"}
     if config["evaluate"]["video"]:
-        drawn = film(folder / "videos", factory, player, seed_for(seed, "film"), title)
+        name = re.sub(r"[^\w.,=+@-]", "_", title)
+        drawn = film(folder / "videos", factory, player, seed_for(seed, "film"), name)
     names = {"env": config["env"]["name"], "seed": config["seed"]}
     following = next_command(config)
     return {**names, "finetune": numbers, **drawn, "next": following}
@@ -188,8 +192,9 @@ def next_command(config: Config) -> str:
 
 def about(config: Config, step: int) -> dict[str, Any]:
     """What the pages say of the run itself."""
+    task = config["task"]
     return {
-        "title": f"{config['strategy']['name']} on {config['task']['title']}",
+        "title": f"{config['strategy']['name']} on {task.get('title', task['name'])}",
         "next": next_command(config),
         "env": config["env"]["name"],
         "env steps": f"{step:,}",

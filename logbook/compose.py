@@ -95,6 +95,29 @@ def sweep(command: str, overrides: list[str], config_dirs: list[str] | None = No
         return [composer.job(list(one)) for one in itertools.product(*choices)]
 
 
+def assigned(text: str) -> tuple[str, Any]:
+    """The key and the value of KEY=VALUE, where nothing is composed. Raises UserError."""
+    key, equals, value = text.partition("=")
+    if not equals or not key or not value.strip():
+        raise UserError(f"{text!r}: write KEY=VALUE, such as evaluate.tasks=100")
+    override = _read(text)
+    if override.is_sweep_override():
+        raise UserError(f"{text} asks for several: give one value")
+    return override.key_or_group, override.value()
+
+
+def _read(text: str) -> Override:
+    try:
+        return OverridesParser.create().parse_override(text)
+    except HydraException as e:
+        key, _, value = text.partition("=")
+        reason = str(e).splitlines()[0] if str(e) else "a bracket or quote is left open"
+        raise UserError(
+            f"{text!r} cannot be read ({reason}): write KEY=VALUE and quote odd characters, "
+            f"such as {shlex.quote(f'{key}={words.quoted(value)}')}"
+        ) from None
+
+
 def as_hydra(command: str, overrides: list[str], many: bool = False) -> list[str]:
     """The overrides as Hydra's grammar wants them, of one run or of `many`.
 
@@ -182,14 +205,7 @@ class _Composer:
             if key in self.choices:
                 lacks = f"a value (choices: {', '.join(self.choices[key])})"
             raise UserError(f"{text!r} lacks {lacks}: write KEY=VALUE, such as skill.num_skills=16")
-        try:
-            return OverridesParser.create().parse_override(text)
-        except HydraException as e:
-            reason = str(e).splitlines()[0] if str(e) else "a bracket or quote is left open"
-            raise UserError(
-                f"{text!r} cannot be read ({reason}): write KEY=VALUE and quote odd characters, "
-                f"such as {shlex.quote(f'{key}={words.quoted(value)}')}"
-            ) from None
+        return _read(text)
 
     def job(self, parsed: list[Override]) -> Job:
         """The run that these overrides describe."""

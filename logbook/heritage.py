@@ -15,10 +15,14 @@ from logbook.build import build, lookup, nearest, trait
 from logbook.config import CONFIGS, filled, inherited, load_config, read_yaml
 from logbook.errors import Exit, UserError
 from logbook.seeds import seed_for
+from logbook.signature import from_class
 from logbook.words import pasted
 
 if TYPE_CHECKING:
     import torch
+
+_OF_MOST = ("max_episode_steps", "threads")
+"""Settings that a later stage gives to worlds which take them; somebody's own need not."""
 
 WorldFactory = Callable[..., Any]
 """Builds a run's world: (num_envs=, render_mode=, and settings that go over its own)."""
@@ -47,7 +51,9 @@ def world_factory(config: Mapping[str, Any]) -> WorldFactory:
     """Builds the run's world, as often as wanted; keywords go over its own settings."""
 
     def make(*, num_envs: int, render_mode: str | None = None, **settings: Any) -> Any:
-        node = {**config["env"], **settings}
+        node = dict(config["env"])
+        asked = from_class(lookup("env", node["name"]))
+        node |= {k: v for k, v in settings.items() if k in asked or k not in _OF_MOST}
         return build("env", node, num_envs=num_envs, render_mode=render_mode)
 
     return make

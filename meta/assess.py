@@ -7,14 +7,11 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from logbook import files, leave, marks, progress
-from logbook.build import check_node
 from logbook.cli import guard, takes_leave, writable
-from logbook.compose import compose
-from logbook.config import load_config
+from logbook.compose import assigned, compose
+from logbook.config import check, load_config
 from logbook.errors import UserError
-from logbook.identity import flat
 from logbook.words import folder as path
-from logbook.words import given
 
 
 def main() -> NoReturn:
@@ -40,11 +37,13 @@ def _main() -> int:
     parser.add_argument("--save", type=path, metavar="FOLDER", help="save the tasks here")
     parser.add_argument("--list", type=int, metavar="N", default=0, help="show the first N tasks")
     parser.add_argument("--json", type=path, metavar="FILE", help="write the numbers here")
+    parser.add_argument("--config-dir", action="append", metavar="FOLDER", help="yaml of your own")
     takes_leave(parser)
     flags = parser.parse_intermixed_args()
     return assess(
         flags.run,
         flags.overrides,
+        config_dirs=flags.config_dir,
         replay=flags.tasks,
         save=flags.save,
         listed=flags.list,
@@ -56,6 +55,7 @@ def assess(
     folder: Path,
     overrides: list[str],
     *,
+    config_dirs: list[str] | None = None,
     replay: Path | None = None,
     save: Path | None = None,
     listed: int = 0,
@@ -71,7 +71,7 @@ def assess(
         overrides = [text for text in overrides if not leave.asked([text])]
     config = run_config(folder)
     own = config["tasks"]
-    config = _with(config, overrides)
+    config = _with(config, overrides, config_dirs)
     if replay is not None:
         from meta.taskset import load_tasks
 
@@ -113,31 +113,35 @@ def run_config(folder: Path) -> dict[str, Any]:
     return load_config(folder / "config.yaml", "metatrain")
 
 
-def _with(config: dict[str, Any], overrides: list[str]) -> dict[str, Any]:
-    """The run's config with another family, and with other keys of evaluation."""
-    words = [text for text in overrides if text.startswith("tasks=")]
-    name = words[-1].partition("=")[2] if words else config["tasks"]["name"]
+def _with(
+    config: dict[str, Any], overrides: list[str], config_dirs: list[str] | None
+) -> dict[str, Any]:
+    """The run's config with another family, or other keys of its own, and of evaluation.
+
+    What is not changed stays as the run has it: its yaml may lie in a folder that is not here.
+    """
     for text in overrides:
         if not text.startswith(("tasks=", "tasks.", "learner.", "evaluate.", "seed=", "device=")):
             key = text.partition("=")[0]
             raise UserError(
                 f"{key}: evaluate takes tasks=, tasks.*, learner.*, evaluate.*, seed=, device="
             )
-    kept = [f"tasks={name}", f"learner={config['learner']['name']}"]
-    if name == config["tasks"]["name"]:
-        kept += [given(f"tasks.{k}", v) for k, v in config["tasks"].items() if k != "name"]
-    asked = compose("metatrain", [*kept, *(o for o in overrides if not o.startswith("tasks="))])
-    changed = {"tasks": check_node("tasks", asked.config["tasks"])}
-    given = {text.partition("=")[0] for text in overrides}
-    learner = {k: v for k, v in asked.config["learner"].items() if f"learner.{k}" in given}
-    changed["learner"] = {**config["learner"], **learner}  # such as the rate of its steps
-    for key in ("seed", "device"):
-        if key in given:
-            changed[key] = asked.config[key]
-    evaluate = flat({"evaluate": asked.config["evaluate"]})
-    own = dict(config["evaluate"])
-    own |= {k.partition(".")[2]: v for k, v in evaluate.items() if k in given}
-    return {**config, **changed, "evaluate": own}
+    changed = {**config, **{k: dict(config[k]) for k in ("tasks", "learner", "evaluate")}}
+    pairs = [assigned(text) for text in overrides]
+    chosen = [value for key, value in pairs if key == "tasks"]
+    if chosen and chosen[-1] != config["tasks"]["name"]:
+        words = ["learner=scratch", *(o for o in overrides if o.startswith(("tasks=", "tasks.")))]
+        changed["tasks"] = compose("metatrain", words, config_dirs).config["tasks"]
+        pairs = [(key, value) for key, value in pairs if not key.startswith("tasks.")]
+    for key, value in pairs:
+        group, dot, rest = key.partition(".")
+        if rest == "name":
+            raise UserError(f"{key}: evaluate takes {group} from the run; change its other keys")
+        if dot:  # such as tasks.pulls, or the rate of a learner's steps
+            changed[group][rest] = value
+        elif key != "tasks":
+            changed[key] = value
+    return check(changed, "metatrain")
 
 
 def _same_shapes(folder: Path, before: Any, now: Any) -> None:

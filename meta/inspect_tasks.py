@@ -43,13 +43,19 @@ def _main() -> int:
         help="a run of metatrain (its saved proposals) or of pretrain (proposed afresh)",
     )
     parser.add_argument("--against", metavar="FAMILY", help="a hand-made family to compare with")
+    parser.add_argument("--config-dir", action="append", metavar="FOLDER", help="yaml of your own")
     parser.add_argument("--kind", choices=["skills", "random"], help="of a pretrain run (skills)")
     parser.add_argument("--steps", type=_count, help=f"length of an episode ({STEPS} at most)")
     parser.add_argument("--reps", type=_count, default=REPS, help="episodes of each policy")
     takes_leave(parser)
     flags = parser.parse_args()
     return inspect(
-        flags.run, against=flags.against, kind=flags.kind, steps=flags.steps, reps=flags.reps
+        flags.run,
+        against=flags.against,
+        config_dirs=flags.config_dir,
+        kind=flags.kind,
+        steps=flags.steps,
+        reps=flags.reps,
     )
 
 
@@ -63,6 +69,7 @@ def inspect(
     folder: Path,
     *,
     against: str | None = None,
+    config_dirs: list[str] | None = None,
     kind: str | None = None,
     steps: int | None = None,
     reps: int = REPS,
@@ -73,7 +80,7 @@ def inspect(
     """
     config, stage, kind = _record(folder, kind)
     if against is not None:
-        against_node = _family(against)
+        against_node = _family(against, config_dirs)
     files.check_run_folder(folder)
     writable(folder)
     if kind == FITTED:
@@ -177,9 +184,9 @@ def _record(folder: Path, kind: str | None) -> tuple[dict[str, Any], str, str]:
     return config, stage, str(own)
 
 
-def _family(name: str) -> dict[str, Any]:
+def _family(name: str, config_dirs: list[str] | None) -> dict[str, Any]:
     """The node of a hand-made family, from its yaml. Raises UserError for an unknown one."""
-    config = compose("metatrain", [f"tasks={name}", "learner=scratch"]).config
+    config = compose("metatrain", [f"tasks={name}", "learner=scratch"], config_dirs).config
     return check_node("tasks", config["tasks"])
 
 
