@@ -168,6 +168,36 @@ def test_promp_is_the_formula(discrete: bool) -> None:
     assert torch.allclose(grad, -theta.grad, atol=1e-12, rtol=1e-9)
 
 
+@pytest.mark.parametrize("discrete", [False, True])
+def test_promp_takes_all_its_steps_along_the_formula(discrete: bool) -> None:
+    """Five of Adam on one batch of trials, against autograd: the KL is to those that sampled."""
+    eta, lr = 50.0, 0.03
+    learner = small("promp", discrete, kl_coef=eta, clip=0.2, epochs=5)
+    learner._adam = torch.optim.Adam([learner.theta], lr=lr)
+    found = [evidence(discrete, k) for k in range(2)]
+    naive, old = Naive(learner, discrete), learner.theta.clone()
+    theta = old.clone().requires_grad_()
+    adam = torch.optim.Adam([theta], lr=lr)
+    clipped_once = False
+    for _ in range(5):
+        adam.zero_grad()
+        loss = torch.zeros((), dtype=torch.float64)
+        for i in range(N):
+            e = found[1]
+            ratio = naive.ratio(naive.adapt(theta, found[0], i, 0.3), e, i)
+            within = ratio.clamp(0.8, 1.2)
+            clipped_once |= bool((ratio != within).any())
+            gain = torch.minimum(ratio * e.advantage[i], within * e.advantage[i])
+            loss = loss + (eta * naive.kl(old, theta, found[0], i) - (e.weight[i] * gain).sum()) / N
+        loss.backward()
+        adam.step()
+    learner._reinforce(found)
+    assert clipped_once and float((theta - old).abs().max().detach()) > lr
+    assert torch.allclose(learner.theta, theta.detach(), atol=1e-8, rtol=0)
+    [state] = learner._adam.state.values()
+    assert int(state["step"]) == 5
+
+
 @pytest.mark.parametrize("rate", [0.3, 0.0])
 def test_an_old_policy_stays_as_it_was_while_the_start_moves_in_place(rate: float) -> None:
     """Mean and spread, at the start and after a step, also where a step is none."""

@@ -18,8 +18,9 @@ from envs.tasks import proposed
 from envs.tasks.skills import Skills
 from logbook.build import build
 from logbook.errors import UserError
+from meta import proposals
 from meta.trial import Last, live
-from rl.types import Batch
+from rl.types import Batch, WorldSpec
 from tests.families import acts
 
 Array = NDArray[Any]
@@ -173,3 +174,45 @@ def test_choices_cost_no_effort() -> None:
     assert (rew == 1.0 * ~terminated).all() and rew.shape == (3,)
     with pytest.raises(UserError, match="tasks.effort=0.5: acts of this world are choices"):
         silent(1, Cart(), effort=0.5)
+
+
+def states(z: Tensor, next_obs: Tensor) -> Batch:
+    """Transitions under z [B, Z] into next_obs [B, 2]."""
+    no, zero = torch.zeros(len(z), dtype=torch.bool), torch.zeros(len(z))
+    return Batch(next_obs, next_obs, next_obs, next_obs, next_obs, zero, no, no, z)
+
+
+class Confused:
+    """Four skills, whose posterior says what next_obs[:, 0] names."""
+
+    def all_z(self) -> Tensor:
+        return torch.eye(4)
+
+    def log_q(self, batch: Batch) -> Tensor:
+        return torch.eye(4)[batch.next_obs[:, 0].long()]
+
+
+def test_of_skills_that_are_mixed_up_the_later_one_is_not_proposed() -> None:
+    """Ten states each: 0 and 1 never; 3 is taken for 1 in three of ten, 2 for 0 in two."""
+    said = [[0] * 10, [1] * 10, [2] * 8 + [0] * 2, [3] * 7 + [1] * 3]
+    seen = torch.tensor(said).flatten()[:, None].float().expand(-1, 2)
+    z = torch.eye(4).repeat_interleave(10, 0)
+    assert proposals.distinct(Confused(), states(z, seen), torch.eye(4)) == ([0, 1, 2], [3])
+    said[0], said[3] = [0] * 7 + [2] * 3, [3] * 10  # either way round counts
+    seen = torch.tensor(said).flatten()[:, None].float().expand(-1, 2)
+    assert proposals.distinct(Confused(), states(z, seen), torch.eye(4)) == ([0, 1, 3], [2])
+
+
+def test_an_untrained_method_sees_on_the_scale_of_the_states_and_is_another() -> None:
+    spec = WorldSpec("w", 2, 2, False, ("x", "y"), ("m", "m"), ("x",), ("x", "y"))
+    node = yaml.safe_load((ROOT / "configs" / "skill" / "diayn.yaml").read_text("utf-8"))
+    node |= {"num_skills": 4, "view": "obs", "hidden": [8]}
+    cpu = torch.device("cpu")
+    trained = build("skill", node, world=spec, device=cpu, seed=3)
+    z = torch.eye(4).repeat(50, 1)
+    seen = states(z, 7 + 3 * torch.randn(200, 2, generator=torch.Generator().manual_seed(0)))
+    fresh = proposals._untrained(node, trained, spec, 0, seen)
+    scale = fresh.views[0].normalizer
+    torch.testing.assert_close(scale.mean, seen.next_obs.mean(0))
+    torch.testing.assert_close(scale.var, seen.next_obs.var(0, unbiased=False))
+    assert not torch.equal(fresh.views[0].net.theta, trained.views[0].net.theta)
