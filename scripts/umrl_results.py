@@ -14,8 +14,7 @@ step takes a whole batch of them. Scratch is policy gradient from an untrained s
 every task, seed and step go to docs/results/umrl-<world>.json, the curves to a .png beside it. The
 world carml has no proposals: there CARML stands against fixed random tasks.
 
-Intervals are percentiles of a bootstrap over tasks within seeds, and differences are by task: they
-say nothing of other seeds, which is why the differences of each seed stand beside them.
+What the tables' intervals are of is said in scripts/umrl_table.py.
 """
 
 from __future__ import annotations
@@ -34,15 +33,13 @@ import yaml
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from result_runs import RAW, RUNS, SEEDS, commit, run  # noqa: E402
+from umrl_table import curves, table  # noqa: E402
 from umrl_worlds import UNTRAINED, WORLDS, World, methods_of  # noqa: E402
 
 from logbook.build import build  # noqa: E402
-from logbook.comparison_picture import COLOURS  # noqa: E402
 from logbook.config import CONFIGS, read_yaml  # noqa: E402
-from logbook.curve_picture import Panel, draw  # noqa: E402
-from logbook.lines import Line  # noqa: E402
+from logbook.curve_picture import draw  # noqa: E402
 from logbook.seeds import seed_for  # noqa: E402
-from logbook.stats import aggregate_mean, interval  # noqa: E402
 from meta.assess import run_config  # noqa: E402
 from meta.evaluate import FamilyFactory, held_out, score  # noqa: E402
 from meta.stage import restore  # noqa: E402
@@ -96,7 +93,7 @@ def main() -> None:
                 found = beside(before, found)
             place.write_text(json.dumps(found) + "\n")
         found = json.loads(place.read_text())
-        sys.stdout.write(table(name, found))
+        sys.stdout.write(table(name, found, WORLDS[name].shared))
         draw(place.with_suffix(".png"), curves(name, found), across=1)
 
 
@@ -271,69 +268,6 @@ def untrained(name: str, make: FamilyFactory, seed: int) -> MetaLearner:
     worlds = make(learner.meta_batch * learner.width, seed)
     learner.update(live(worlds, learner, tasks, horizon=1, explore=True))
     return learner
-
-
-def mean_and_interval(values: Any) -> tuple[float, float, float]:
-    """Of [seeds, tasks]: tasks are drawn again within every seed."""
-    return interval(np.asarray(values).T, aggregate_mean)
-
-
-def table(name: str, found: Numbers) -> str:
-    """What was found, in Markdown."""
-    text = ""
-    for family, by_method in found["families"].items():
-        steps = len(next(iter(by_method.values()))[0]["returns"]) - 1
-        shown = [k for k in (0, 1, 2, 3, 10) if k <= steps]
-        text += f"\n{name}: {family}, seeds {found['seeds']}; mean return [95 % interval]\n\n"
-        heads = ["method", "rates", *(f"{k} steps" for k in shown)]
-        heads += [f"mean of steps 1-{steps}", f"steps 1-3, all at {WORLDS[name].shared}"]
-        text += "| " + " | ".join(heads) + " |\n" + "|---" * len(heads) + "|\n"
-        for method, runs in by_method.items():
-            returns = np.array([run["returns"] for run in runs])  # [seeds, steps + 1, tasks]
-            cells = [method, ", ".join(rate_of(run) for run in runs)]
-            cells += [told(returns[:, k]) for k in shown] + [told(returns[:, 1:].mean(1))]
-            shared = np.array([run["returns_at_shared_rate"] for run in runs])[:, 1:]
-            cells.append(" / ".join(f"{x:.1f}" for x in shared.mean((0, 2))))
-            text += "| " + " | ".join(cells) + " |\n"
-        first = next(iter(by_method))
-        text += f"\n{first} minus the others, task by task\n\n"
-        heads = ["method", *(f"{k} steps" for k in shown), f"mean of steps 1-{steps}"]
-        heads.append("the same, by seed")
-        text += "| " + " | ".join(heads) + " |\n" + "|---" * len(heads) + "|\n"
-        ours = np.array([run["returns"] for run in by_method[first]])
-        for method, runs in by_method.items():
-            if method != first:
-                gap = ours - np.array([run["returns"] for run in runs])
-                cells = [method, *(told(gap[:, k]) for k in shown), told(gap[:, 1:].mean(1))]
-                cells.append(", ".join(f"{x:+.1f}" for x in gap[:, 1:].mean((1, 2))))
-                text += "| " + " | ".join(cells) + " |\n"
-    return text
-
-
-def rate_of(run: Numbers) -> str:
-    """The rate of the first step x what is left of it afterwards."""
-    return "{:g} x {:g}".format(*run["rate"]) if run["rate"] else "-"
-
-
-def told(values: Any) -> str:
-    """A mean with its interval."""
-    centre, low, high = mean_and_interval(values)
-    return f"{centre:.1f} [{low:.1f}, {high:.1f}]"
-
-
-def curves(name: str, found: Numbers) -> list[Panel]:
-    """Return after each step of adaptation, a panel a family."""
-    panels = []
-    for family, by_method in found["families"].items():
-        drawn = []
-        for colour, (method, runs) in zip(COLOURS, by_method.items(), strict=False):
-            returns = np.array([run["returns"] for run in runs])
-            points = [mean_and_interval(returns[:, k]) for k in range(returns.shape[1])]
-            half = [(high - low) / 2 for _, low, high in points]
-            steps = range(len(points))
-            drawn.append(Line(method, steps, [p[0] for p in points], half, colour, 1.8))
-        panels.append(Panel(f"{name}: {family}", "steps of adaptation", "return", drawn))
-    return panels
 
 
 if __name__ == "__main__":

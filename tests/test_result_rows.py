@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import scipy.stats
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -16,6 +17,7 @@ sys.path.insert(0, str(ROOT / "scripts"))
 import finetune_results  # noqa: E402
 import results  # noqa: E402
 import umrl_results  # noqa: E402
+import umrl_table  # noqa: E402
 from meta_rows import ROWS  # noqa: E402
 from umrl_worlds import WORLDS, methods_of  # noqa: E402
 
@@ -35,6 +37,47 @@ def test_a_learner_of_proposals(world: str, method: str) -> None:
     read([*words, f"hydra.run.dir={folder.relative_to(ROOT)}"])
     if "from=" not in " ".join(words):
         compose("metatrain", words)
+
+
+def a_test(seed: int, tasks: list[float], earned: list[float]) -> dict[str, object]:
+    """A run of a test: nothing before a step, so much after it."""
+    returns = [[0.0] * len(earned), earned]
+    found = {"seed": seed, "rate": None, "tasks": [[t] for t in tasks], "returns": returns}
+    return {**found, "returns_at_shared_rate": returns}
+
+
+def test_few_tasks_count_alike_however_often_they_were_drawn() -> None:
+    """Forward pays 1, and backward 101, but one seed drew it three times of five, another twice."""
+    ours = [
+        a_test(0, [1, 1, -1, -1, -1], [0, 2, 100, 101, 102]),
+        a_test(1, [-1, 1, 1, 1, -1], [100, 0, 1, 2, 102]),
+    ]
+    theirs = [a_test(s, [1, 1, -1, -1], [0, 0, 30 - 20 * s, 30 - 20 * s]) for s in (0, 1)]
+    found = {"seeds": [0, 1], "families": {"cheetah_direction": {"ours": ours, "theirs": theirs}}}
+    text = umrl_table.table("cheetah", found, 0.5)
+    assert "2 tasks alike, [95 %] of episodes" in text
+    # Errors of four means: 1, sqrt(1 / 3), sqrt(1 / 3), 1; of the mean of them the root / 4.
+    middle, low, high = umrl_table.difference(ours, theirs, umrl_table.after(1))
+    df = (8 / 3) ** 2 / (2 * (1 / 1 + 1 / 9 / 2))
+    half = scipy.stats.t.ppf(0.975, df) * (8 / 3) ** 0.5 / 4
+    assert (low, high) == pytest.approx((41.0 - half, 41.0 + half), rel=1e-4) and middle == 41.0
+    assert f"| ours | -, - | 0.0 [0.0, 0.0] | 51.0 [{51 - half:.1f}, {51 + half:.1f}] |" in text
+    assert text.rstrip().endswith("| +36.0, +46.0 |")
+
+
+def test_of_many_tasks_differences_are_by_task() -> None:
+    ours = [a_test(0, [0.1, 0.2, 0.3], [10.0, 50.0, 90.0])]
+    theirs = [a_test(0, [0.1, 0.2, 0.3], [9.0, 49.0, 89.0])]
+    assert umrl_table.difference(ours, theirs, umrl_table.mean_after) == (1.0, 1.0, 1.0)
+    others = [a_test(0, [0.1, 0.2, 0.4], [9.0, 49.0, 89.0])]
+    with pytest.raises(ValueError, match="unlike tasks"):
+        umrl_table.difference(ours, others, umrl_table.mean_after)
+
+
+def test_kept_tests_know_their_tasks() -> None:
+    for place in (ROOT / "docs" / "results").glob("umrl-*.json"):
+        world = place.stem.removeprefix("umrl-")
+        assert umrl_table.table(world, json.loads(place.read_text()), WORLDS[world].shared)
 
 
 def test_no_two_learners_share_a_folder() -> None:
