@@ -8,8 +8,8 @@ Each run is the plain command `finetune ...` with one thread, in
 `runs/results/finetune-<row>/<strategy>/<seed>`, going on from the pretrain run of the same seed
 (`scripts/results.py` makes those). A run that was stopped goes on, a finished one is not repeated.
 Adapting goes on from the `metatrain` run of that seed (`scripts/umrl_results.py cheetah`). The raw
-numbers go to docs/results/finetune-<row>.json, with IQM and 95 % bootstrap intervals, beside those
-of seeds and strategies kept before.
+numbers go to docs/results/finetune-<row>.json, beside those of seeds and strategies kept before;
+--table reckons from them. Intervals are Student's, over seeds (logbook/stats.py).
 """
 
 from __future__ import annotations
@@ -88,8 +88,12 @@ def main() -> None:
                 if flags.strategies is None or strategy.split()[0] in flags.strategies:
                     codes.append(start(row, strategy, seed))
                     keep(row)
-        if (RAW / f"finetune-{row}.json").exists():
-            show(row, json.loads((RAW / f"finetune-{row}.json").read_text()))
+        place = RAW / f"finetune-{row}.json"
+        if place.exists():
+            raw = json.loads(place.read_text())
+            raw["at"] = looks(raw["strategies"], ROWS[row][3])
+            place.write_text(json.dumps(raw, indent=1) + "\n")
+            show(row, raw)
     if any(codes):
         sys.exit(max(codes))
 
@@ -128,21 +132,26 @@ def keep(row: str) -> None:
         if runs:
             found[strategy] = [runs[seed] for seed in sorted(runs)]
     raw["typed"] = {strategy: f"finetune {typed(row, strategy)}" for strategy in strategies}
-    raw["at"] = {
-        strategy: {str(step): told(runs, step) for step in at} for strategy, runs in found.items()
-    }
+    raw["at"] = looks(found, at)
     raw["strategies"] = found
     RAW.mkdir(parents=True, exist_ok=True)
     place.write_text(json.dumps(raw, indent=1) + "\n")
 
 
+def looks(found: dict[str, list[dict[str, Any]]], at: Sequence[int]) -> dict[str, Any]:
+    """What every strategy had come to at these env steps."""
+    return {
+        strategy: {str(step): told(runs, step) for step in at} for strategy, runs in found.items()
+    }
+
+
 def told(runs: Sequence[dict[str, Any]], step: int) -> dict[str, Any]:
     """Each seed's mean return and successes at the first look at or after `step`, and the IQM."""
-    looks = [next((r for r in run["curve"] if r[0] >= step), None) for run in runs]
-    if not looks or any(look is None for look in looks):
+    rows = [next((r for r in run["curve"] if r[0] >= step), None) for run in runs]
+    if not rows or any(row is None for row in rows):
         return {}
-    returns = [look[1] for look in looks if look is not None]
-    solved = [look[3] for look in looks if look is not None]
+    returns = [row[1] for row in rows if row is not None]
+    solved = [row[3] for row in rows if row is not None]
     found: dict[str, Any] = {"returns": returns, "success": float(np.mean(solved))}
     if len(returns) > 1:
         centre, low, high = interval(np.array(returns)[:, None])
@@ -154,7 +163,7 @@ def show(row: str, raw: dict[str, Any]) -> None:
     """The table of a row, in Markdown."""
     steps = [str(step) for step in ROWS[row][3]]
     print(f"\n{row}: {raw['command']}\n")
-    heads = ["strategy", "seeds", *(f"at {int(s):,}" for s in steps)]
+    heads = ["strategy", "seeds", *(f"at {int(s):,} [95 %]" for s in steps)]
     heads += ["solved at the end", "choosing"]
     print("| " + " | ".join(heads) + " |\n" + "|---" * len(heads) + "|")
     for strategy, at in raw["at"].items():
@@ -162,7 +171,11 @@ def show(row: str, raw: dict[str, Any]) -> None:
         cells = [strategy, ", ".join(str(run["seed"]) for run in runs)]
         for step in steps:
             each = ", ".join(f"{value:.4g}" for value in at[step].get("returns", []))
-            cells.append(f"{at[step].get('iqm', '-')} ({each})")
+            centre, within = at[step].get("iqm", "-"), ""
+            if "95" in at[step]:
+                low, high = at[step]["95"]
+                centre, within = f"{centre:,.4g}", f" [{low:,.4g}, {high:,.4g}]"
+            cells.append(f"{centre}{within} ({each})")
         cells.append(f"{100 * at[steps[-1]].get('success', 0):.0f} %")
         cells.append(", ".join(str(run["steps_choosing"]) for run in runs))
         print("| " + " | ".join(cells) + " |")
