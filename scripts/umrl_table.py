@@ -52,7 +52,11 @@ def difference(ours: list[Numbers], theirs: list[Numbers], what: What) -> Interv
 
 def table(name: str, found: Numbers, shared: float) -> str:
     """What was found in Markdown; all steps of one column were taken at the rate `shared`."""
-    text = ""
+    text, wrong = "", found.get("wrong", {})
+
+    def label(method: str) -> str:
+        return f"{method} (wrong)" if method in wrong else method
+
     for family, by_method in found["families"].items():
         first, ours = next(iter(by_method.items()))
         few = len(groups(ours, after(0))) // len(ours)
@@ -64,7 +68,7 @@ def table(name: str, found: Numbers, shared: float) -> str:
         text += f"\n{name}: {family}, seeds {found['seeds']}; mean return, {of}\n\n"
         text += head(["method", "rates", *columns, f"steps 1-3, all at {shared}"])
         for method, runs in by_method.items():
-            cells = [method, ", ".join(rate_of(run) for run in runs)]
+            cells = [label(method), ", ".join(rate_of(run) for run in runs)]
             cells += [told(mean_interval(groups(runs, what))) for what in columns.values()]
             count = len(runs[0]["returns_at_shared_rate"])
             alike = [groups(runs, after(k), "returns_at_shared_rate") for k in range(1, count)]
@@ -77,7 +81,7 @@ def table(name: str, found: Numbers, shared: float) -> str:
                 cells = [told(difference(ours, runs, what)) for what in columns.values()]
                 pairs = zip(ours, runs, strict=True)
                 seeds = [difference([x], [y], mean_after)[0] for x, y in pairs]
-                text += row([method, *cells, ", ".join(f"{x:+.1f}" for x in seeds)])
+                text += row([label(method), *cells, ", ".join(f"{x:+.1f}" for x in seeds)])
     return text
 
 
