@@ -81,14 +81,15 @@ def assess(
     for place in (save, to.parent if to else None):
         if place is not None:
             writable(place)
-    from meta.stage import examine, family_factory, restore
+    from meta.stage import examine, family_factory, lessons_of, restore
     from meta.taskset import save_tasks
 
     learner, step = restore(folder, {**config, "tasks": own})
     make = family_factory(config)
     before, now = family_factory({**config, "tasks": own})(1, 0), make(1, 0)
     _same_shapes(folder, before, now)
-    numbers, _, tasks = examine(config, learner, tasks)
+    fitted = lessons_of(folder) if now.lessons() and config["tasks"] == own else None
+    numbers, _, tasks = examine(config, learner, tasks, fitted)
     if save is not None:
         save_tasks(save, config["tasks"], tasks, f"held out, seed {config['seed']}")
     if to is not None:

@@ -209,3 +209,9 @@ def restore(folder: Path, config: dict[str, Any]) -> tuple[MetaLearner, int]:
     with fitting(str(folder), "train it again"):
         learner.load_state_dict(state["learner"])
         return learner, int(state["step"])
+
+
+def lessons_of(folder: Path) -> State | None:
+    """What the family of a run has learned by its newest good checkpoint, if it learns at all."""
+    lessons: State | None = newest_state(folder, "metatrain")["family"]["world"].get("lessons")
+    return lessons

@@ -25,7 +25,7 @@ from logbook.cli import guard  # noqa: E402
 from logbook.errors import UserError  # noqa: E402
 from logbook.lines import lines  # noqa: E402
 from logbook.markup import document, escape, tile  # noqa: E402
-from meta.report import adaptation  # noqa: E402
+from meta.report import adaptation, tested  # noqa: E402
 
 # What is typed after each command; SKILLS is the folder of the first stage.
 RECIPES: dict[str, dict[str, tuple[str, str]]] = {
@@ -117,7 +117,7 @@ def page(
             "",
             "2. Learning to learn, on their tasks",
             f"Return of the first and of the last of {len(meta['returns_by_shot'])} episodes in a "
-            f"task, over {meta['tasks_held_out']} self-proposed ones.",
+            f"self-proposed task, over {tested(meta)}.",
         ),
         tile(
             f"{ends['policy']:,.4g}",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +12,8 @@ from scipy.stats import multivariate_normal
 
 from logbook.build import build
 from logbook.compose import compose
+from meta.assess import assess
+from meta.stage import metatrain_stage
 
 
 def make(*words: str, num_envs: int = 4, seed: int = 0) -> Any:
@@ -86,3 +90,18 @@ def test_a_copy_takes_the_lessons() -> None:
     other.take(one.lessons())
     at = np.random.default_rng(1).normal(0, 1, (5, 2))
     np.testing.assert_array_equal(one.rewards_at(at), other.rewards_at(at))
+
+
+def test_a_run_is_evaluated_on_the_tasks_that_it_was_fitted_to(tmp_path: Path) -> None:
+    """What the end of training scored, `evaluate` scores again; other settings are other tasks."""
+    words = "tasks=carml tasks.every=1 tasks.components=3 tasks.episode_steps=5 learner=maml"
+    words += " learner.hidden=[8] learner.meta_batch=3 learner.width=4 steps=600"
+    words += " evaluate.tasks=3 evaluate.baselines=false"
+    metatrain_stage(compose("metatrain", words.split()).config, tmp_path / "run")
+    at_the_end = json.loads((tmp_path / "run" / "summary.json").read_text())["meta"]
+    place = tmp_path / "again.json"
+    assert assess(tmp_path / "run", [], to=place) == 0
+    assert json.loads(place.read_text())["meta"] == at_the_end
+    assert assess(tmp_path / "run", ["tasks.components=4"], to=place) == 0
+    other = json.loads(place.read_text())["meta"]
+    assert other["returns_by_shot"] != at_the_end["returns_by_shot"]
