@@ -20,11 +20,10 @@ from logbook.build import build
 from logbook.compose import compose
 from logbook.errors import UserError
 from logbook.run import Run
-from meta import proposals
+from meta import proposals, report
 from meta.assess import assess
 from meta.evaluate import Scores, held_out, score
 from meta.proposals import _paying, proposer
-from meta.report import tested
 from meta.stage import assemble, examine, family_factory, metatrain_stage
 from meta.taskset import load_tasks, save_tasks
 from meta.trial import Last, live, returns_by_episode, side_by_side
@@ -222,7 +221,9 @@ def test_of_few_tasks_the_error_is_one_of_episodes() -> None:
     want = error * scipy.stats.t.ppf(0.975, df)
     assert numbers["returns_by_shot_95"] == pytest.approx([want], rel=1e-4)
     assert numbers["intervals_of"] == "episodes" and numbers["steps_by_shot"] == [7.0]
-    assert "5 trials of 2 tasks" in tested({**numbers, "tasks_held_out": 5, "tasks_different": 2})
+    assert "5 trials of 2 tasks" in report.tested(
+        {**numbers, "tasks_held_out": 5, "tasks_different": 2}
+    )
     once = Scores(returns[:, :2], np.ones((1, 2)), {}, [], tasks[:2]).numbers()
     assert once["intervals_of"] == "tasks" and once["returns_by_shot_95"][0] > 100
 
