@@ -14,7 +14,6 @@ from typing import Any
 import gymnasium
 import numpy as np
 from gymnasium import spaces
-from numpy.typing import NDArray
 
 from envs.base import Array, WorldError
 from envs.checked import ask, begun, flat, number, reason, stepped
@@ -168,8 +167,8 @@ class Gym(LoopedWorld):
     def _describe(self, row: Array, told: list[float]) -> Array:
         return np.concatenate([told, row[:_MAX_OBS_FEATS]])
 
-    def _frame(self, i: int) -> NDArray[np.uint8]:
-        return np.asarray(self.envs[i].render(), np.uint8)
+    def _frame(self, i: int) -> Any:
+        return self.envs[i].render()
 
     def close_extras(self, **kwargs: Any) -> None:
         """Close every environment."""

@@ -190,7 +190,7 @@ class LoopedWorld(World):
             raise ValueError('this world draws frames only if built with render_mode="rgb_array"')
         frames = []
         for i in range(self.num_envs):
-            image = Image.fromarray(np.asarray(self._frame(i), np.uint8))
+            image = Image.fromarray(as_frame(self._frame(i)))
             image.thumbnail((_FRAME, _FRAME), Image.Resampling.BOX)
             frames.append(np.asarray(image))
         self._frame_shape = frames[0].shape
@@ -211,9 +211,33 @@ class LoopedWorld(World):
         """Step environment i by an element of the single action space."""
         raise NotImplementedError
 
-    def _frame(self, i: int) -> NDArray[np.uint8]:
-        """A picture [h, w, 3] of environment i."""
+    def _frame(self, i: int) -> Any:
+        """A picture of environment i, as `as_frame` takes it."""
         raise NotImplementedError
+
+
+def as_frame(said: Any) -> NDArray[np.uint8]:
+    """What an environment's `render` gave as a picture [h, w, 3] of 0 to 255.
+
+    Floats in [0, 1] are shares of white. Grey, transparent and channels-first pictures and lists of
+    frames, of which the last counts, are taken too. Raises ValueError for all else.
+    """
+    if isinstance(said, list | tuple) and len(said) and np.ndim(said[-1]) >= 2:
+        said = said[-1]
+    frame = np.asarray(said)
+    if frame.dtype.kind not in "fiub" or frame.ndim not in (2, 3) or not frame.size:
+        shown = type(said).__name__ if frame.dtype.kind not in "fiub" else f"shape {frame.shape}"
+        raise ValueError(f"render() gave {shown}, want a picture [height, width, 3]")
+    if frame.ndim == 2:
+        frame = frame[..., None]
+    if frame.shape[-1] not in (1, 3, 4) and frame.shape[0] in (1, 3, 4):
+        frame = np.moveaxis(frame, 0, -1)
+    if frame.shape[-1] not in (1, 3, 4):
+        raise ValueError(f"render() gave shape {frame.shape}, want a picture [height, width, 3]")
+    frame = frame[..., :3] if frame.shape[-1] > 1 else np.repeat(frame, 3, -1)
+    if frame.dtype.kind == "b" or (frame.dtype.kind == "f" and np.nanmax(frame, initial=0) <= 1):
+        frame = frame * 255.0
+    return np.nan_to_num(frame).clip(0, 255).round().astype(np.uint8)
 
 
 def _refuse(label: str, names: Sequence[str], told: Array, kept: Array) -> None:

@@ -6,12 +6,11 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from gymnasium.error import Error as GymnasiumError
-
 from finetune.base import Player
 from finetune.evaluate import evaluate
 from finetune.world import TaskWorld
-from logbook import files, gl
+from logbook import files, gl, progress
+from logbook.attempt import attempt, patient
 from logbook.video import Video, ffmpeg
 
 FRAMES = 250
@@ -28,24 +27,25 @@ def film(
     the folder takes no files.
     """
     files.subfolder(place)
-    try:
-        ffmpeg()
-        world = factory(num_envs=1, render_mode="rgb_array")
-        if "mujoco" in sys.modules:
-            gl.choose()  # before anything is drawn: the default backend wants a display
-        try:
-            fps = float(world.metadata.get("render_fps", SMOOTH))
-            stride = max(1, round(fps / SMOOTH))
-            taken = evaluate(world, player, seed, every=stride)
-            assert taken.snapshots is not None
-            with Video(place / f"{name}.mp4", fps / stride) as video:
-                for row in taken.snapshots[:FRAMES]:
-                    video.add(world.draw(row, *PICTURE))
-        finally:
-            world.close()
-    except (RuntimeError, ImportError, ValueError, GymnasiumError) as reason:
-        why = " ".join(str(reason).split()) or type(reason).__name__
-        if "mujoco" in sys.modules and gl.choose().name is None:
-            why = gl.choose().why
+    why = attempt(lambda: _film(place / f"{name}.mp4", factory, player, seed))
+    if why:
+        progress.say(f"no video: {why}")
         return {"video": "off", "why": why}
     return {"video": f"videos/{name}.mp4"}
+
+
+def _film(path: Path, factory: Callable[..., TaskWorld], player: Player, seed: int) -> None:
+    ffmpeg()
+    world = patient(factory, num_envs=1, render_mode="rgb_array")
+    if "mujoco" in sys.modules:
+        gl.choose()  # before anything is drawn: the default backend wants a display
+    try:
+        fps = float(world.metadata.get("render_fps", SMOOTH))
+        stride = max(1, round(fps / SMOOTH))
+        taken = evaluate(world, player, seed, every=stride)
+        assert taken.snapshots is not None
+        with Video(path, fps / stride) as video:
+            for row in taken.snapshots[:FRAMES]:
+                video.add(world.draw(row, *PICTURE))
+    finally:
+        world.close()

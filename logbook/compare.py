@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from logbook import files, progress, stats
+from logbook.attempt import attempt
 from logbook.cli import guard, writable
 from logbook.comparison import compared, curve, kind_of
 from logbook.comparison_picture import draw, pairs
@@ -101,10 +102,11 @@ def compare(
     ]
     whole = {"stage": of, "runs": runs, "metrics": found, "curves": curves}
     files.replace(to / "compare.json", files.pretty(whole))
-    draw(to / "compare.png", found, curves, X_NAMES.get(of, ""))
+    why = attempt(lambda: draw(to / "compare.png", found, curves, X_NAMES.get(of, "")))
     for metric, numbers_ in found.items():
         tell(metric, numbers_)
-    progress.say(f"look at {to / 'compare.png'}; all numbers: {to / 'compare.json'}")
+    look = f"no picture: {why}" if why else f"look at {to / 'compare.png'}"
+    progress.say(f"{look}; all numbers: {to / 'compare.json'}")
     return 0
 
 

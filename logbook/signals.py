@@ -23,6 +23,10 @@ class TookTooLong(Exception):
     """What `within` limits is not done in time."""
 
 
+class _Late(BaseException):
+    """As GivenUp: not to be caught by who is late."""
+
+
 class Stop:
     """While open, stop signals set `requested` instead of ending the process.
 
@@ -163,12 +167,14 @@ def within(seconds: float, what: str) -> Iterator[None]:
         return
 
     def late(number: int, frame: FrameType | None) -> None:
-        raise TookTooLong(f"{what} took over {seconds:g} s")
+        raise _Late
 
     before = signal.signal(signal.SIGALRM, late)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
+        signal.setitimer(signal.ITIMER_REAL, seconds, seconds)  # again, if swallowed
         yield
+    except _Late:
+        raise TookTooLong(f"{what} took over {seconds:g} s") from None
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0.0)
         signal.signal(signal.SIGALRM, before if before is not None else signal.SIG_DFL)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
+import signal
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from logbook.files import TEMPORARY
+from logbook.signals import TookTooLong, within
+
+PATIENCE = 60.0  # seconds that ffmpeg may take for a frame, or to end
 
 _ENCODER = ("-c:v", "libx264", "-preset", "veryfast", "-crf", "23", "-pix_fmt", "yuv420p")
 # One thread and a short look-ahead: a hundred small frames need no more, and memory stays small.
@@ -34,7 +39,8 @@ def ffmpeg() -> str:
 class Video:
     """Writes an H.264 mp4 at `path`, which appears whole or not at all. Use as a context manager.
 
-    Frames are uint8 [height, width, 3], sides even. Raises OSError if ffmpeg fails.
+    Frames are uint8 [height, width, 3], sides even. Raises OSError if ffmpeg fails, TookTooLong if
+    it hangs.
     """
 
     def __init__(self, path: Path, fps: float) -> None:
@@ -51,9 +57,10 @@ class Video:
             raise ValueError(f"frame is {frame.dtype} {frame.shape}, want uint8 {self._shape}")
         assert self._ffmpeg is not None and self._ffmpeg.stdin is not None
         try:
-            self._ffmpeg.stdin.write(np.ascontiguousarray(frame).data)
+            with within(PATIENCE, "ffmpeg with a frame"):
+                self._ffmpeg.stdin.write(np.ascontiguousarray(frame).data)
         except BrokenPipeError:
-            raise self._failed(self._ffmpeg) from None
+            raise _failed(self._ffmpeg, self.path, _said(self._ffmpeg)) from None
 
     def _start(self, frame: NDArray[np.uint8]) -> None:
         height, width, channels = frame.shape
@@ -61,20 +68,9 @@ class Video:
             raise ValueError(f"frame is {frame.shape}, want [even height, even width, 3]")
         self._shape = frame.shape
         given = ("-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}")
-        self._ffmpeg = subprocess.Popen(
-            [
-                *(ffmpeg(), "-y", "-loglevel", "error", *given, "-r", f"{self.fps:g}", "-i", "-"),
-                *(*_ENCODER, *_SMALL, "-f", "mp4", str(self._part)),
-            ],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            start_new_session=True,  # Ctrl-C is for us: we finish what is begun
-        )
-
-    def _failed(self, process: subprocess.Popen[bytes]) -> OSError:
-        said = process.communicate()[1].decode(errors="replace").split("\n")[0]
-        return _error(self.path, said)
+        words = [ffmpeg(), "-y", "-loglevel", "error", *given, "-r", f"{self.fps:g}", "-i", "-"]
+        words += [*_ENCODER, *_SMALL, "-f", "mp4", str(self._part)]
+        self._ffmpeg = _launch(words, subprocess.PIPE)
 
     def __enter__(self) -> Self:
         return self
@@ -89,22 +85,19 @@ class Video:
         try:
             if process is None:
                 return
-            if kind is not None:
-                process.kill()
-                process.communicate()
-                return
-            said = process.communicate()[1].decode(errors="replace").split("\n")[0]
-            if process.returncode:
-                raise _error(self.path, said)
-            self._part.replace(self.path)
+            if kind is None:
+                said = _said(process)
+                _finish(process, self._part, self.path, said)
         finally:
+            if process is not None:
+                _end(process)
             self._part.unlink(missing_ok=True)
 
 
 def tile(paths: Sequence[Path], out: Path, columns: int, size: tuple[int, int]) -> None:
     """Play videos of equal length side by side, row by row, each scaled to `size` (w, h), even.
 
-    Raises OSError if ffmpeg fails.
+    Raises OSError if ffmpeg fails, TookTooLong if it hangs.
     """
     width, height = size
     names = [f"[v{i}]" for i in range(len(paths))]
@@ -114,24 +107,61 @@ def tile(paths: Sequence[Path], out: Path, columns: int, size: tuple[int, int]) 
     graph = ";".join([*scaled, stack]) if len(paths) > 1 else f"{scaled[0]};[v0]null[out]"
     part = out.with_name(f"{TEMPORARY}{os.getpid()}-{out.name}")
     inputs: list[Any] = [a for path in paths for a in ("-threads", "1", "-i", str(path))]
+    words = [*(ffmpeg(), "-y", "-loglevel", "error", *inputs, "-filter_complex", graph)]
+    words += [*("-map", "[out]", *_ENCODER, *_SMALL, "-f", "mp4", str(part))]
+    process = _launch(words, subprocess.DEVNULL)
     try:
-        done = subprocess.run(
-            [
-                *(ffmpeg(), "-y", "-loglevel", "error", *inputs, "-filter_complex", graph),
-                *("-map", "[out]", *_ENCODER, *_SMALL, "-f", "mp4", str(part)),
-            ],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            start_new_session=True,
-        )
-        if done.returncode:
-            raise _error(out, done.stderr.decode(errors="replace").split("\n")[0])
-        part.replace(out)
+        _finish(process, part, out, _said(process, PATIENCE * (1 + len(paths))))
     finally:
+        _end(process)
         part.unlink(missing_ok=True)
+
+
+def _launch(words: Sequence[str], stdin: int) -> subprocess.Popen[bytes]:
+    """ffmpeg, in a session of its own: Ctrl-C is for us, and its children end with it."""
+    return subprocess.Popen(
+        words,
+        stdin=stdin,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+
+
+def _said(process: subprocess.Popen[bytes], patience: float = PATIENCE) -> str:
+    """Wait for the end; the first line of complaint. Raises TookTooLong."""
+    try:
+        said = process.communicate(timeout=patience)[1]
+    except subprocess.TimeoutExpired:
+        raise TookTooLong(f"ffmpeg took over {patience:g} s to end") from None
+    return said.decode(errors="replace").split("\n")[0]
+
+
+def _finish(process: subprocess.Popen[bytes], part: Path, path: Path, said: str) -> None:
+    """Put what ffmpeg has written in its place. Raises OSError if it failed."""
+    if process.returncode or not part.is_file() or not part.stat().st_size:
+        raise _failed(process, path, said)
+    part.replace(path)
+
+
+def _failed(process: subprocess.Popen[bytes], path: Path, said: str) -> OSError:
+    code = process.returncode
+    ended = f"ffmpeg ended with {f'signal {-code}' if code < 0 else code}"
+    return _error(path, said or (ended if code else "ffmpeg wrote nothing"))
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """See that nothing of ffmpeg is left, also of a script that stands for it."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    for pipe in (process.stdin, process.stderr):
+        if pipe is not None:
+            with contextlib.suppress(OSError):  # frames that nobody took
+                pipe.close()
 
 
 def _error(path: Path, said: str) -> OSError:
     if "No space left" in said:
         return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
-    return OSError(f"{path} could not be written: {said or 'ffmpeg failed'}")
+    return OSError(f"{path.name} could not be written: {said}")

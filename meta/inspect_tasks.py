@@ -131,9 +131,11 @@ def inspect(
     drawn = reward_map(found, seen, paid)
     numbers["map"] = {"axes": list(drawn.axes), "exact": drawn.exact, "told": _told(drawn)}
     place = files.subfolder(folder / "tasks")
+    made = draw_tasks(place, seen, paid, extremes(paid), drawn)
     for old in place.glob("task_*.png"):
-        old.unlink()
-    pictures = [f"tasks/{n}" for n in draw_tasks(place, seen, paid, extremes(paid), drawn)]
+        if old.name not in made:
+            files.remove(old)
+    pictures = [f"tasks/{name}" for name in made]
     from meta.task_page import write_page
 
     write_page(folder / "tasks.html", numbers, pictures, about(folder, config, stage, numbers))

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from logbook import files
+from logbook import files, progress
+from logbook.attempt import attempt
 from logbook.charts import charts, read_curves
 from logbook.config import read_yaml
 from logbook.curve_picture import Panel, draw
@@ -46,7 +47,10 @@ def write_report(
         file_list(folder),
         next_command(about),
     ]
-    draw(folder / "adaptation.png", [Panel(str(about["title"]), *axes, drawn)])
+    panel = Panel(str(about["title"]), *axes, drawn)
+    why = attempt(lambda: draw(folder / "adaptation.png", [panel]))
+    if why:
+        progress.say(f"no adaptation.png: {why}")
     files.replace(folder / "report.html", document(str(about["title"]), "\n".join(parts)))
 
 

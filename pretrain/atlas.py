@@ -7,17 +7,18 @@ Everything lies in the run's folder and works offline: `index.html`, and beside 
 from __future__ import annotations
 
 import math
+import os
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from gymnasium.error import Error as GymnasiumError
 from PIL import Image
 
 from envs.base import World
-from logbook import files, gl
+from logbook import files, gl, progress
+from logbook.attempt import attempt, patient
 from logbook.video import Video, ffmpeg, tile
 from pretrain.evaluate import Numbers, horizontal
 from pretrain.page import write_page
@@ -61,28 +62,35 @@ def make_atlas(
     `taken` and `numbers` come from `evaluate` with the same `seed`: the videos then show the first
     repetition again. `about` is shown on the page: `title`, `next` (a command) and any facts. Where
     nothing can be drawn, `videos` is "off", `why` says what to install, and the rest is made.
-    The page of an earlier atlas goes first and the new one comes last: with it, all is whole.
-    Raises OSError if the folder takes no files.
+    The videos take their places when all are there, and the page comes last: until then an earlier
+    one stands. Raises OSError if the folder takes no files.
     """
     place = files.subfolder(folder / "videos")
-    (folder / "index.html").unlink(missing_ok=True)
-    trajectory_map(taken, place / "map.png")
+    no_map = attempt(lambda: trajectory_map(taken, place / "map.png"))
+    if no_map:
+        progress.say(f"no map: {no_map}")
     outcome = {"videos": "off", "why": "not asked for"}
     if videos:
-        try:
-            _film(place, world_factory, agent, skill, taken, seed, frames)
-            outcome = {"videos": "videos/skills.mp4"}
-        except (RuntimeError, ImportError, ValueError, GymnasiumError) as reason:
-            outcome = {"videos": "off", "why": _why(reason)}
+        why = attempt(lambda: _filmed(place, world_factory, agent, skill, taken, seed, frames))
+        outcome = {"videos": "off", "why": why} if why else {"videos": "videos/skills.mp4"}
+        if why:
+            progress.say(f"no videos: {why}")
     write_page(folder / "index.html", taken, numbers, outcome, about)
     return outcome
 
 
-def _why(reason: Exception) -> str:
-    """One line; if OpenGL is what is missing, the one that names the package."""
-    if "mujoco" in sys.modules and gl.choose().name is None:
-        return gl.choose().why
-    return " ".join(str(reason).split()) or type(reason).__name__
+def _filmed(place: Path, *parts: Any) -> None:
+    """All videos and pictures, made aside and put in place together."""
+    for left in place.glob(f"{files.TEMPORARY}film-*"):  # by a process that was killed
+        files.remove(left)
+    aside = place / f"{files.TEMPORARY}film-{os.getpid()}"
+    aside.mkdir()
+    try:
+        _film(aside, *parts)
+        for made in sorted(aside.iterdir()):
+            made.replace(place / made.name)
+    finally:
+        files.remove(aside)
 
 
 def _film(
@@ -96,7 +104,7 @@ def _film(
 ) -> None:
     ffmpeg()
     num = taken.count
-    world = world_factory(num_envs=num, render_mode="rgb_array")
+    world = patient(world_factory, num_envs=num, render_mode="rgb_array")
     if "mujoco" in sys.modules:
         gl.choose()  # before anything is drawn: the default backend wants a display
     try:

@@ -87,8 +87,6 @@ def tell(folder: Path, numbers: Mapping[str, Any]) -> None:
     progress.table(told)
     for line in numbers["alarms"]:
         progress.say(f"  look closer: {line}")
-    if numbers["videos"] == "off":
-        progress.say(f"no videos: {numbers['why']}")
     progress.say(f"look at {folder / 'index.html'}")
 
 

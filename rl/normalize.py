@@ -38,8 +38,7 @@ class Normalizer(nn.Module):
         n, total = len(x), self.steps - self._left + len(x)
         mean, var = self._after(x, self.mean, self.var, n / total)
         if not bool((mean.sum() + var.sum()).isfinite()):  # squares of numbers above 1e19
-            wide = (part.double() for part in (x, self.mean, self.var))
-            mean, var = self._after(*wide, n / total)
+            mean, var = self._after(x.double(), self.mean.double(), self.var.double(), n / total)
         self.mean.copy_(mean)
         self.var.copy_(var.clamp(max=torch.finfo(self.var.dtype).max))
         self.count.fill_(total)

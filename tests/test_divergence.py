@@ -75,7 +75,7 @@ def test_acts_that_diverge_are_not_blamed_on_the_task(
 def test_whoever_acts_on_nan_says_so() -> None:
     noise, head = torch.Generator().manual_seed(0), torch.full((3, 2), torch.nan)
     for choice in (Categorical(head), SquashedGaussian(head), Gaussian(head, torch.zeros(2))):
-        for act in (lambda c=choice: c.sample(noise), choice.mode):  # type: ignore[misc]
+        for act in (lambda c=choice: c.sample(noise), choice.mode):
             with pytest.raises(Diverged, match="not a finite number"):
                 act()
     huge = torch.full((3, 2), 3e38)  # finite, though their sum is not
@@ -114,7 +114,7 @@ class Nobody:
 
 
 def test_a_failure_is_a_divergence_only_where_numbers_are_lost() -> None:
-    every = {"steps": 9, "log_every": 9, "checkpoint_every": 9}
+    every: dict[str, Any] = {"steps": 9, "log_every": 9, "checkpoint_every": 9}
     with pytest.raises(KeyError):
         train(Stumbling(3e38), Nobody(), **every)
     with pytest.raises(Diverged, match="net.w is not a finite number"):
