@@ -26,7 +26,7 @@ PARTS: Any = (Compass(2), Directions(2))  # type: ignore[no-untyped-call]
 
 @pytest.fixture(scope="module")
 def judged() -> Any:
-    return evaluate(FACTORY, *PARTS, 3, reps=1)
+    return evaluate(FACTORY, PARTS[0], PARTS[1], 3, reps=1)
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def draws(
     def made(factory: Any = FACTORY) -> dict[str, str]:
         about = {"title": "toy", "next": "finetune", "seed": 3}
         outcome = atlas.make_atlas(
-            folder, factory, *PARTS, taken, numbers, seed=3, about=about, frames=40
+            folder, factory, PARTS[0], PARTS[1], taken, numbers, seed=3, about=about, frames=40
         )
         page = (folder / "index.html").read_text()
         assert "toy" in page and sorted(p.name for p in (folder / "videos").iterdir()) == [
@@ -162,7 +162,9 @@ def test_a_map_that_fails_costs_the_map_alone(
     monkeypatch.setattr(atlas, "trajectory_map", _raises(ImportError("no matplotlib")))
     numbers, taken = judged
     about = {"title": "toy", "next": "finetune", "seed": 3}
-    atlas.make_atlas(tmp_path, FACTORY, *PARTS, taken, numbers, seed=3, about=about, videos=False)
+    atlas.make_atlas(
+        tmp_path, FACTORY, PARTS[0], PARTS[1], taken, numbers, seed=3, about=about, videos=False
+    )
     assert (tmp_path / "index.html").exists()
     assert capsys.readouterr().out == "no map: ImportError: no matplotlib\n"
 
