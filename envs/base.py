@@ -64,6 +64,7 @@ class World(VectorEnv[Array, Array, Array]):
     feat_units: tuple[str, ...]
     motion: tuple[str, ...] = ()
     plane: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()  # what to know before training in it, a line each
 
     def __init__(
         self,
@@ -90,6 +91,7 @@ class World(VectorEnv[Array, Array, Array]):
             "render_fps": render_fps,
         }
         self.lost = np.zeros(num_envs, np.bool_)  # episodes that a loaded world could not take up
+        self.trouble = ""  # what was wrong with the first step that could not be used, if known
         self.unstable = 0  # worlds ended by a physics divergence since construction
         self._age: NDArray[np.int64] = np.zeros(num_envs, np.int64)
         self._ended: NDArray[np.bool_] = np.ones(num_envs, np.bool_)  # must be reset before a step

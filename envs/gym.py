@@ -7,7 +7,7 @@ import copy
 import difflib
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -144,7 +144,8 @@ class Gym(LoopedWorld):
         """Find which of the known measurements are true after a reset as well as after a step."""
         env = self.envs[0]
         obs, before = self._begin_episode(env, 0)
-        flat(self._label, self._space, obs, "after a reset")
+        row = flat(self._label, self._space, obs, "after a reset")
+        self.remarks = tuple(_remarks(self._label, self._space, row))
         start = places(env)
         env.action_space.seed(0)
         act = env.action_space.sample()
@@ -258,6 +259,27 @@ def _check_spaces(label: str, env: gymnasium.Env[Any, Any]) -> spaces.Space[Any]
             "Discrete, MultiDiscrete, MultiBinary, and Dict or Tuple of these"
         )
     return obs
+
+
+def _remarks(label: str, space: spaces.Space[Any], row: Array) -> Iterator[str]:
+    """What to know of observations that are taken, and yet may not be what was meant."""
+    parts = [space]
+    while parts:
+        part = parts.pop()
+        if isinstance(part, spaces.Dict | spaces.Tuple):
+            parts += part.values() if isinstance(part, spaces.Dict) else part.spaces
+        elif isinstance(part, spaces.Box) and len(part.shape) >= 2 and part.dtype == np.uint8:
+            yield (
+                f"{label}: images of shape {part.shape} become {np.prod(part.shape):,} numbers in "
+                "a row, as observed, for networks without convolutions"
+            )
+    with np.errstate(over="ignore"):
+        steps = np.spacing(np.abs(row).astype(np.float32))
+    for k in np.flatnonzero(np.isfinite(steps) & (steps > 1))[:1]:
+        yield (
+            f"{label}: obs[{k}] is {row[k]:.6g}, where float32 tells steps of {steps[k]:g} apart: "
+            "count from nearer by"
+        )
 
 
 def _flattens(space: spaces.Space[Any]) -> bool:

@@ -114,10 +114,20 @@ class LoopedWorld(World):
             )
         if not (np.isfinite(obs).all() and np.isfinite(feat).all() and np.isfinite(rew)):
             after = replace(after, unstable=True)
+            self.trouble = self.trouble or self._wrong(i, after, obs, feat)
         if not after.unstable:
             self._obs[i], self._feats[i] = obs, feat
         self._trace(i, after)
         return after
+
+    def _wrong(self, i: int, said: Outcome, obs: Array, feat: Array) -> str:
+        """What of a step of world i is no finite float32."""
+        names = [*(f"obs[{k}]" for k in range(obs.size)), *self.feat_names, "the reward"]
+        told = np.concatenate([said.obs.ravel(), said.feat, [said.rew]])
+        with np.errstate(over="ignore"):
+            kept = np.concatenate([obs.ravel(), feat, [np.float32(said.rew)]])
+        k = int(np.flatnonzero(~np.isfinite(kept))[0])
+        return f"{names[k]} was {told[k]:g} after {len(self._acts[i])} steps of an episode"
 
     def _trace(self, i: int, said: Outcome) -> None:
         ends = np.array([said.rew, said.terminated, said.truncated], np.float64)

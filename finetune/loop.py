@@ -11,6 +11,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
+from envs.base import World
 from finetune.base import Learner
 from finetune.evaluate import Score
 from logbook.errors import Exit, UserError
@@ -40,14 +41,21 @@ class Finetuning:
         """Env steps taken, over all worlds."""
         return self.learner.world.taken
 
+    @property
+    def world(self) -> World:
+        """Where the task is."""
+        return self.learner.world.inner
+
     def advance(self) -> None:
         """One round, and a look at the policy if one is due."""
-        before = self.step
+        before, unstable = self.step, self.world.unstable
         try:
             if not before and not self.curve and self.learner.player() is not None:
                 self._judge()
             for prefix, metrics in self.learner.advance():
                 self.means.add(prefix, metrics)
+            dropped = (self.world.unstable - unstable) / max(self.step - before, 1)
+            self.means.add("rollout", {"unstable": dropped})
             due = not self.curve or self.step // self._every > before // self._every
             if due and self.learner.player() is not None:
                 self._judge()

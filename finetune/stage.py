@@ -14,7 +14,7 @@ from finetune.loop import Finetuning
 from finetune.report import write_report
 from finetune.task.base import Task
 from finetune.world import TaskWorld
-from logbook import heritage, progress
+from logbook import episodes, heritage, progress
 from logbook.build import build
 from logbook.config import CONFIGS, read_yaml
 from logbook.device import device_of
@@ -22,7 +22,6 @@ from logbook.errors import UserError
 from logbook.heritage import other_versions, record_for, skills_behind, world_factory
 from logbook.run import Run
 from logbook.seeds import seed_for
-from logbook.versions import AGAIN, fitting
 from rl.matmul import choose_matmul
 from rl.train import drive
 
@@ -61,12 +60,7 @@ def learn(config: dict[str, Any], run_dir: Path, overrides: tuple[str, ...] = ()
             progress.warn(half_done)
         for change in other_versions(folder):
             progress.warn(f"{folder} was made under other versions: {change}")
-        start = run.restore()
-        if start is None:
-            run.save(0, training.state_dict())
-        else:
-            with fitting(str(run_dir), AGAIN):
-                training.load_state_dict(start[1])
+        episodes.begin(run, training, run.restore())
         drive(
             training,
             run,
@@ -76,7 +70,8 @@ def learn(config: dict[str, Any], run_dir: Path, overrides: tuple[str, ...] = ()
             checkpoint_every=int(config["checkpoint_every"]),
         )
         run.stop_at_once()
-        summary = examine(config, training, run.folder)
+        told = episodes.dropped(run, training)
+        summary = {**examine(config, training, run.folder), **told}
         write_report(run.folder, summary, about(config, training.step))
         run.finish(summary)
 

@@ -11,6 +11,8 @@ from logbook import progress
 from logbook.events import EventFile
 from logbook.metrics import MetricsFile
 
+MANY = 0.01  # share of steps that may be dropped without a word
+
 
 class Record:
     """Where rows go. What a full disk refuses is kept or dropped with a warning, never fatal."""
@@ -70,6 +72,15 @@ class Record:
             self._warn_once(f"TensorBoard events: {error.strerror}")
         if self._progress is not None:
             self._progress.update(step, numbers)
+        self._warn_of_dropped(numbers.get("rollout/unstable", 0.0), step - before)
+
+    def _warn_of_dropped(self, share: float, steps: int) -> None:
+        if share > MANY and "dropped" not in self._warned:
+            self._warned.add("dropped")
+            progress.warn(
+                f"{share:.1%} of the last {steps:,} steps cannot be learned from: what an env says "
+                "must be finite numbers (and its physics must hold); see rollout/unstable"
+            )
 
     def sync(self) -> int:
         """Make the rows durable; return the length of metrics.jsonl. Raises OSError."""

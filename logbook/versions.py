@@ -60,6 +60,8 @@ def fitting(place: str, cure: str) -> Iterator[None]:
     except (UserError, MemoryError, OSError):
         raise
     except Exception as e:  # of any type: whoever wrote the state may have put anything there
+        if getattr(e, "one_line", False):  # a world that cannot go on, whatever the state
+            raise
         why = f"{type(e).__name__}: {' '.join(str(e).split())[:120]}"
         told = f"{place}: its checkpoint was written by another version of this package ({why})"
         raise UserError(f"{told}; {cure}", Exit.CHECKPOINT) from None

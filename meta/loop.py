@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -35,6 +36,7 @@ class MetaTraining:
         learner = self.learner
         tasks = self.family.sample(learner.meta_batch, self.rng, held_out=False)
         at_once = self.family.num_envs // learner.width
+        before = self._unstable()
         turns = [
             live(
                 self.family,
@@ -46,7 +48,10 @@ class MetaTraining:
             for i in range(0, len(tasks), at_once)
         ]
         rounds = [side_by_side(parts) for parts in zip(*turns, strict=True)]
-        self.step += sum(int(r.extras["valid"].sum()) for r in rounds)
+        dropped = self._unstable() - before
+        steps = dropped + sum(int(r.extras["valid"].sum()) for r in rounds)
+        self.step += steps
+        self.means.add("rollout", {"unstable": dropped / steps})
         by_episode = returns_by_episode(rounds, learner.horizon).mean(1)
         self.means.add("meta", {"return": by_episode.sum()})
         if learner.horizon > 1:
@@ -57,6 +62,14 @@ class MetaTraining:
             self.means.add("tasks", self.family.learn(seen, valid))
         self.updates += 1
         return rounds
+
+    @property
+    def world(self) -> Any:
+        """Where the tasks are lived in; None where that is the family itself."""
+        return getattr(self.family, "world", None)
+
+    def _unstable(self) -> int:
+        return 0 if self.world is None else int(self.world.unstable)
 
     def row(self) -> dict[str, float]:
         """The metrics since the last row."""

@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 
 from envs.tasks.base import Tasks
-from logbook import files, progress
+from logbook import episodes, files, progress
 from logbook.build import build, lookup
 from logbook.device import device_of
 from logbook.errors import UserError
 from logbook.heritage import newest_state, runs_of
 from logbook.run import Run
 from logbook.seeds import seed_for
-from logbook.versions import AGAIN, fitting
+from logbook.versions import fitting
 from meta.evaluate import Array, FamilyFactory, Scores, baselines, held_out, score
 from meta.loop import MetaTraining
 from meta.proposals import Proposer, proposer
@@ -109,12 +109,7 @@ def metatrain_stage(config: dict[str, Any], run_dir: Path, overrides: tuple[str,
     with Run.open(run_dir, config, stage="metatrain", overrides=overrides) as run:
         if run.done:
             return
-        start = run.restore()
-        if start is not None:
-            with fitting(str(run_dir), AGAIN):
-                training.load_state_dict(start[1])
-        else:
-            run.save(0, training.state_dict())
+        episodes.begin(run, training, run.restore())
         drive(
             training,
             run,
@@ -133,6 +128,7 @@ def metatrain_stage(config: dict[str, Any], run_dir: Path, overrides: tuple[str,
         save_tasks(files.subfolder(run.folder / "held_out"), config["tasks"], tasks, "held out")
         about = facts_of(config, run.folder, training)
         write_report(run.folder, summary, scores, about)
+        summary |= episodes.dropped(run, training)
         run.finish({**summary, "next": about["next"]})
         progress.say(f"look at how it adapts: {run.folder / 'report.html'}")
 

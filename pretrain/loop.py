@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -30,6 +31,8 @@ class Training:
         """One round: a rollout of `horizon` steps of every world and the learning it pays for."""
         rollout = self.collector.collect(self.horizon)
         self.step += rollout.rew.numel()
+        dropped = (~rollout.extras["valid"]).double().mean()
+        self.means.add("rollout", {"unstable": dropped})  # share of steps nobody learns from
         self.means.add("skill", self.skill.observe(rollout))
         for batch in self.agent.batches(rollout):
             rew, metrics = self.skill.learn(batch)
@@ -37,6 +40,11 @@ class Training:
             self.means.add("train", self.agent.update(batch.with_rew(rew)))
             self.updates += 1
         return rollout
+
+    @property
+    def world(self) -> Any:
+        """Where it is trained."""
+        return self.collector.world
 
     def row(self) -> dict[str, float]:
         """The metrics since the last row, under Stable-Baselines3's tag names where they exist."""

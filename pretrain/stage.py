@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from logbook import progress
+from logbook import episodes, progress
 from logbook.build import build
 from logbook.device import device_of
 from logbook.heritage import WorldFactory, newest_state, world_factory
 from logbook.run import Run
 from logbook.seeds import seed_for
-from logbook.versions import AGAIN, fitting
+from logbook.versions import fitting
 from pretrain.atlas import make_atlas
 from pretrain.evaluate import Numbers, evaluate
 from pretrain.loop import Training
@@ -65,12 +65,7 @@ def pretrain_stage(config: dict[str, Any], run_dir: Path, overrides: tuple[str, 
     with Run.open(run_dir, config, stage="pretrain", overrides=overrides) as run:
         if run.done:
             return
-        start = run.restore()
-        if start is not None:
-            with fitting(str(run_dir), AGAIN):
-                training.load_state_dict(start[1])
-        else:
-            run.save(0, training.state_dict())
+        episodes.begin(run, training, run.restore())
         drive(
             training,
             run,
@@ -82,7 +77,8 @@ def pretrain_stage(config: dict[str, Any], run_dir: Path, overrides: tuple[str, 
             early_look_at=int(config["atlas"]["early"]),
         )
         run.stop_at_once()
-        summary = look(run.folder, config, training)
+        told = episodes.dropped(run, training)
+        summary = {**look(run.folder, config, training), **told}
         write_report(run.folder, summary, about(config, run.folder, training))
         run.finish(summary)
         again = progress.paste("inspect-skills", run.folder)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import gymnasium
 import numpy as np
 import pytest
@@ -427,3 +429,27 @@ def test_a_module_in_this_folder_is_told_how_to_be_found(tmp_path, monkeypatch):
 def test_an_environment_that_fails_to_close_hurts_nobody(make):
     make(close=raises(RuntimeError("no"))).close()
     make(close=raises(SystemExit(0))).close()
+
+
+@pytest.mark.parametrize(
+    ("space", "value", "words"),
+    [
+        (spaces.Box(0, 255, (9, 8, 3), np.uint8), 0, r"images of shape \(9, 8, 3\) become 216 num"),
+        (spaces.Dict(a=spaces.Box(0, 255, (4, 4), np.uint8)), 0, r"images of shape \(4, 4\)"),
+        (spaces.Box(-np.inf, np.inf, (2,)), 1.7e9, r"obs\[0\] is 1.7e\+09, .* steps of 128 apart"),
+        (spaces.Box(-np.inf, np.inf, (2,)), 3e7, r"obs\[0\] is 3e\+07, .* steps of 2 apart"),
+        (spaces.Box(-np.inf, np.inf, (2,)), 1e6, None),
+        (spaces.Box(0, 255, (7,), np.uint8), 9, None),
+    ],
+)
+def test_what_is_taken_and_may_not_be_meant_is_remarked(make, space, value, words):
+    inner = space["a"] if isinstance(space, spaces.Dict) else space
+    obs = np.full(inner.shape, value, inner.dtype if inner.dtype == np.uint8 else np.float64)
+    one = make(
+        observation_space=space, obs=lambda: {"a": obs} if isinstance(space, spaces.Dict) else obs
+    )
+    if words is None:
+        assert not one.remarks
+    else:
+        (line,) = one.remarks
+        assert re.search(words, line) and line.startswith("env.id=Plain0-v0: ")
