@@ -10,7 +10,7 @@ import stat
 import time
 from pathlib import Path
 
-from logbook import files
+from logbook import files, progress
 from logbook.errors import Exit, UserError
 
 _TRIES = 100  # at a file that others keep replacing
@@ -88,7 +88,24 @@ class Lock:
             return False
         return (there.st_dev, there.st_ino) == (ours.st_dev, ours.st_ino)
 
-    def retake(self) -> bool:
+    def keep(self) -> None:
+        """Raise UserError (code 5) if the run's folder or its lock was taken away meanwhile.
+
+        A lock that was deleted, and that nobody else has taken, is taken again.
+        """
+        if self.held():
+            return
+        folder = self.path.parent
+        if not folder.is_dir():
+            why = "was deleted or moved while it ran: what it learned since its last save is lost"
+        elif self._retake():
+            progress.warn(f"{self.path} was deleted while the run went on: made again")
+            return
+        else:
+            why = "is another process's now: its lock was deleted or replaced while it ran"
+        raise UserError(f"{folder} {why}; this process stops", Exit.CHECKPOINT)
+
+    def _retake(self) -> bool:
         """Whether the lock is held again after its file was deleted: not if another took it."""
         try:
             how = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC

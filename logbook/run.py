@@ -163,7 +163,7 @@ class Run:
 
     def _end(self, error: Exception | None) -> None:
         try:
-            self._check_ours()
+            self._lock.keep()
         except UserError:
             return  # nothing there is ours any more
         try:
@@ -180,22 +180,6 @@ class Run:
             self._record = None
         self._lock.release()
 
-    def _check_ours(self) -> None:
-        """Raise UserError (code 5) if the folder or its lock was taken away: nothing is written.
-
-        A lock that was deleted, and that nobody else has taken, is taken again.
-        """
-        if self._lock.held():
-            return
-        if not self.folder.is_dir():
-            why = "was deleted or moved while it ran: what it learned since its last save is lost"
-        elif self._lock.retake():
-            progress.warn(f"{self._lock.path} was deleted while the run went on: made again")
-            return
-        else:
-            why = "is another process's now: its lock was deleted or replaced while it ran"
-        raise UserError(f"{self.folder} {why}; this process stops", Exit.CHECKPOINT)
-
     def stop_requested(self) -> bool:
         """Whether a signal asked for the end: save, then raise `stopped()`."""
         return self._stop.requested
@@ -209,7 +193,7 @@ class Run:
 
     def stop_at_once(self) -> None:
         """All that counts is saved: a stop signal, past or to come, raises `stopped()` here."""
-        self._check_ours()
+        self._lock.keep()
         self._stop.raises = self.stopped
         if self._stop.requested:
             raise self.stopped()
@@ -300,7 +284,7 @@ class Run:
     def log(self, step: int, row: Mapping[str, Any]) -> None:
         """Write a row of numbers at env step `step`, in the record and on the screen."""
         self.step = step
-        self._check_ours()
+        self._lock.keep()
         self._opened.log(step, row)
 
     def save(self, step: int, state: State) -> None:
@@ -311,13 +295,13 @@ class Run:
         """
         self.step = step
         for wait in (*_WAITS, None):
-            self._check_ours()
+            self._lock.keep()
             try:
                 with self._stop.unhurried():
                     self._save(step, state)
                 return
             except OSError as error:
-                self._check_ours()
+                self._lock.keep()
                 if not files.no_space(error):
                     raise files.unwritable(self.folder, error) from None
                 if wait is None or self._stop.requested:
@@ -348,7 +332,7 @@ class Run:
 
     def finish(self, summary: Mapping[str, Any]) -> dict[str, Any]:
         """Write summary.json, mark the run as finished and show its numbers; return them all."""
-        self._check_ours()
+        self._lock.keep()
         reach("finish.begin")
         record = self._opened
         seconds = record.elapsed
