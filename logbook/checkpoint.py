@@ -18,16 +18,16 @@ import hashlib
 import os
 import re
 import shutil
-import stat
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from logbook import files, progress, tensors, tree
-from logbook.errors import Exit, UserError
 from logbook.files import TEMPORARY
 from logbook.killpoints import reach
+from logbook.proved import Arrays, check_files, prove, slurp
+from logbook.proved import CheckpointError as CheckpointError
 
 SCHEMA = 1
 REFUSED = "refused-"
@@ -35,8 +35,6 @@ _NAME = re.compile(r"step-(\d{9,15})(?:\.(\d{1,6}))?")
 _SECTION = re.compile(r"[a-z][a-z0-9_]{0,40}")
 _OWN_FILE = re.compile(r"[a-z][a-z0-9_.]{0,120}")
 _LARGE = 1 << 23  # bytes from which an array has its own file, so that readers may leave it out
-_MAX_JSON = 1 << 26
-_MAX_FILES = 64
 _MAX_OWN = 32
 _LOOKS = 50  # of a reader at a folder whose run saves meanwhile
 
@@ -45,13 +43,6 @@ Runs = str | Collection[str]
 
 State = dict[str, Any]
 T = TypeVar("T")
-
-
-class CheckpointError(UserError):
-    """A checkpoint that cannot be trusted: says which file and why."""
-
-    def __init__(self, where: Path, reason: str) -> None:
-        super().__init__(f"{where}: {reason}", Exit.CHECKPOINT)
 
 
 @dataclass(frozen=True)
@@ -119,7 +110,7 @@ def read_manifest(folder: Path) -> Manifest:
     """The manifest, proved by its seal, with the folder holding exactly the files it names."""
     if folder.is_symlink() or not folder.is_dir():
         raise CheckpointError(folder, "it is not a folder")
-    text = _slurp(folder, "manifest.json")
+    text = slurp(folder, "manifest.json")
     try:
         body = files.parse_json(text)
         if not isinstance(body, dict):
@@ -134,12 +125,14 @@ def read_manifest(folder: Path) -> Manifest:
         kinds = {"step": int, "run": str, "versions": dict, "notes": dict}
         if any(type(body[key]) is not kind for key, kind in kinds.items()):
             raise TypeError("its entries are not of the right types")
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        if not all(isinstance(v, str) for v in manifest.versions.values()):
+            raise TypeError("its versions are no words")
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise CheckpointError(folder / "manifest.json", str(error)) from None
     match = _NAME.fullmatch(folder.name)
     if match and int(match[1]) != manifest.step:
         raise CheckpointError(folder, f"it holds step {manifest.step}, not what its name says")
-    _check_files(folder, manifest)
+    check_files(folder, manifest.files)
     return manifest
 
 
@@ -156,8 +149,8 @@ def load(folder: Path, only: Collection[str] | None = None) -> State:
     in the result. Every file that is read is proved by its SHA-256. Raises CheckpointError.
     """
     manifest = read_manifest(folder)
-    text = _slurp(folder, "state.json", manifest.files["state.json"])
-    arrays = _Arrays(folder, manifest)
+    text = slurp(folder, "state.json", manifest.files["state.json"])
+    arrays = Arrays(folder, manifest.files)
     try:
         plain = files.parse_json(text)
         if only is None:
@@ -181,13 +174,8 @@ def verify(folder: Path, run: Runs | None = None) -> Manifest:
     manifest = read_manifest(folder)
     if run is not None and manifest.run not in ({run} if isinstance(run, str) else run):
         raise CheckpointError(folder, "it belongs to another run")
-    for name, (size, sha) in manifest.files.items():
-        digest = hashlib.sha256()
-        with _open(folder, name) as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
-        if digest.hexdigest() != sha:
-            raise CheckpointError(folder / name, _DIFFERS.format(size))
+    for name, proof in manifest.files.items():
+        prove(folder, name, proof)
     return manifest
 
 
@@ -284,9 +272,6 @@ def sweep(parent: Path) -> None:
         files.remove(path)
 
 
-_DIFFERS = "its {} bytes are not those that were saved (damaged, or from another checkpoint)"
-
-
 def _encode(state: State) -> tuple[dict[str, dict[str, Any]], bytes]:
     """The arrays by file, and the JSON of the rest."""
     arrays: dict[str, dict[str, Any]] = {}
@@ -302,39 +287,6 @@ def _encode(state: State) -> tuple[dict[str, dict[str, Any]], bytes]:
     return arrays, tree.dumps(plain)
 
 
-class _Arrays:
-    """The arrays of one checkpoint, file by file as they are asked for."""
-
-    def __init__(self, folder: Path, manifest: Manifest) -> None:
-        self._folder, self._manifest = folder, manifest
-        self._arrays: dict[str, dict[str, Any]] = {}
-
-    def leaf(self, kind: str, name: str) -> Any:
-        """The array or tensor `name`."""
-        file = f"{name}.safetensors"
-        if file not in self._manifest.files:
-            file = f"{name.partition('.')[0]}.safetensors"
-        if file not in self._arrays:
-            self._arrays[file] = self._read(file)
-        if name not in self._arrays[file]:
-            raise ValueError(f"it names the missing array {name[:80]!r}")
-        code, array = self._arrays[file][name]
-        return array if kind == "array" else tensors.to_torch(code, array)
-
-    def _read(self, name: str) -> dict[str, Any]:
-        if name not in self._manifest.files:
-            raise ValueError(f"it names the missing file {name[:80]!r}")
-        size, sha = self._manifest.files[name]
-        with _open(self._folder, name) as file:
-            try:
-                arrays, digest = tensors.read(file, size)
-            except (ValueError, TypeError, MemoryError) as error:
-                raise CheckpointError(self._folder / name, str(error) or "too large") from None
-        if digest != sha:
-            raise CheckpointError(self._folder / name, _DIFFERS.format(size))
-        return arrays
-
-
 def _free_name(parent: Path, step: int) -> Path:
     target, n = parent / folder_name(step), 1
     while os.path.lexists(target):
@@ -347,50 +299,3 @@ def _ask_for_space(parent: Path, arrays: dict[str, dict[str, Any]]) -> None:
     need = sum(leaf.nbytes for leaves in arrays.values() for leaf in leaves.values()) + (1 << 20)
     if shutil.disk_usage(parent).free < need:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(parent))
-
-
-def _check_files(folder: Path, manifest: Manifest) -> None:
-    try:
-        present = {entry.name for entry in os.scandir(folder)}
-        sizes = {name: (folder / name).lstat() for name in manifest.files if name in present}
-    except OSError as error:
-        raise CheckpointError(folder, f"it cannot be read: {error.strerror}") from None
-    wanted = {*manifest.files, "manifest.json"}
-    if "state.json" not in manifest.files or len(wanted) > _MAX_FILES:
-        raise CheckpointError(folder / "manifest.json", "it does not list what a checkpoint holds")
-    for name in sorted(wanted - present):
-        raise CheckpointError(folder / name[:80], "it is missing")
-    for name in sorted(present - wanted):
-        raise CheckpointError(folder / name, "it does not belong to this checkpoint")
-    total = 0
-    for name, (size, _) in manifest.files.items():
-        status = sizes[name]
-        if not stat.S_ISREG(status.st_mode):
-            raise CheckpointError(folder / name, "it is a link or device, not a plain file")
-        if status.st_size != size:
-            reason = f"it has {status.st_size} bytes, {size} were saved"
-            raise CheckpointError(folder / name, reason)
-        total += size
-    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    if total > memory:
-        raise CheckpointError(
-            folder, f"it holds {total >> 30} GiB, this machine {memory >> 30} GiB"
-        )
-
-
-def _open(folder: Path, name: str) -> BinaryIO:
-    try:
-        return files.open_plain(folder / name)
-    except OSError as error:
-        reason = "it is missing" if error.errno == errno.ENOENT else str(error.strerror)
-        raise CheckpointError(folder / name, reason) from None
-
-
-def _slurp(folder: Path, name: str, proof: tuple[int, str] | None = None) -> bytes:
-    with _open(folder, name) as file:
-        text = file.read(_MAX_JSON + 1)
-    if len(text) > _MAX_JSON:
-        raise CheckpointError(folder / name, f"it is larger than {_MAX_JSON >> 20} MiB")
-    if proof is not None and hashlib.sha256(text).hexdigest() != proof[1]:
-        raise CheckpointError(folder / name, _DIFFERS.format(len(text)))
-    return text

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import socket
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from logbook import files
+from logbook.checkpoint import CheckpointError
 from logbook.errors import Exit, UserError
+from logbook.record import now
 
 _MOST = 2**53  # env steps: beyond this a number of JSON is not exact
+_SESSIONS = 999
 
 
 @dataclass(frozen=True)
@@ -19,6 +24,15 @@ class Status:
     state: str = ""
     step: int = 0
     steps: int = 0
+
+
+@dataclass(frozen=True)
+class Notes:
+    """What a checkpoint holds of its run: bytes of metrics.jsonl, seconds spent, if it is exact."""
+
+    metrics: int = 0
+    elapsed: float = 0.0
+    exact: bool = True
 
 
 def stage_of(folder: Path, default: str = "") -> str:
@@ -35,6 +49,21 @@ def status_of(folder: Path) -> Status:
     return Status(**entries)
 
 
+def set_status(folder: Path, status: Status) -> None:
+    """Write status.json. Raises OSError."""
+    text = files.pretty({**asdict(status), "time": now()})
+    files.replace(folder / "status.json", text)
+
+
+def notes_of(folder: Path, notes: Mapping[str, Any]) -> Notes:
+    """The notes of the checkpoint in `folder`. Raises CheckpointError where they make no sense."""
+    found = Notes(**{key: notes.get(key, usual) for key, usual in asdict(Notes()).items()})
+    fine = type(found.metrics) is int and 0 <= found.metrics <= _MOST and type(found.exact) is bool
+    if not fine or type(found.elapsed) not in (int, float) or not 0 <= found.elapsed <= _MOST:
+        raise CheckpointError(folder / "manifest.json", "its notes make no sense")
+    return found
+
+
 def sessions_of(folder: Path) -> list[dict[str, Any]]:
     """The sessions of versions.json, oldest first. Raises UserError (code 5)."""
     path = folder / "versions.json"
@@ -42,6 +71,16 @@ def sessions_of(folder: Path) -> list[dict[str, Any]]:
     if not all(isinstance(s, dict) and isinstance(s.get("versions"), dict) for s in sessions):
         raise _damaged(path, "its sessions are no objects with versions")
     return sessions
+
+
+def add_session(
+    folder: Path, step: int, changes: Sequence[str], versions: Mapping[str, str]
+) -> None:
+    """Note in versions.json that the run goes on from `step`, and under what. Raises OSError."""
+    session = {"time": now(), "host": socket.gethostname(), "from_step": step}
+    session |= {"changes": list(changes), "versions": dict(versions)}
+    sessions = [*sessions_of(folder)[-_SESSIONS:], session]
+    files.replace(folder / "versions.json", files.pretty({"sessions": sessions}))
 
 
 def _entry(path: Path, found: dict[str, Any], key: str, default: Any) -> Any:

@@ -17,10 +17,10 @@ the same folder is refused.
 from __future__ import annotations
 
 import os
-import socket
 import time
 import traceback
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -30,7 +30,7 @@ from logbook.checkpoint import CheckpointError, Manifest, State
 from logbook.errors import Exit, UserError
 from logbook.killpoints import reach
 from logbook.lock import Lock
-from logbook.record import Record, now
+from logbook.record import Record
 from logbook.signals import GivenUp, Stop
 
 _WAITS = (1.0, 2.0, 4.0, 8.0, 15.0)  # seconds between attempts to save on a full disk
@@ -234,46 +234,39 @@ class Run:
                 manifest = checkpoint.read_manifest(folder)
                 if manifest.run != self.identity:
                     raise CheckpointError(folder, "it belongs to another run")
-                found = manifest, checkpoint.load(folder)
+                found = manifest, marks.notes_of(folder, manifest.notes), checkpoint.load(folder)
                 break
             except CheckpointError as error:
                 progress.warn(f"checkpoint refused: {error}")
                 refused.append(folder)
         reach("resume.loaded")
         if found is None and refused:
-            why = f"no checkpoint of {self.folder} can be trusted"
-            raise UserError(f"{why}: delete {self._checkpoints} to begin again", Exit.CHECKPOINT)
+            line = f"no checkpoint of {self.folder} can be trusted: delete {self._checkpoints}"
+            raise UserError(f"{line} to begin again", Exit.CHECKPOINT)
         checkpoint.set_aside(refused)
-        manifest, state = found or (Manifest(0), {})
-        self._take_up(manifest)
+        manifest, notes, state = found or (Manifest(0), marks.Notes(), {})
+        self._take_up(manifest, notes)
         reach("resume.cut")
         if not found:
             return None
         self._saved = (manifest.step, self._opened.sync())
         return manifest.step, state
 
-    def _take_up(self, manifest: Manifest) -> None:
+    def _take_up(self, manifest: Manifest, notes: marks.Notes) -> None:
         self.step = manifest.step
         self._versions = versions.snapshot()
         changes = versions.changes(manifest.versions, self._versions)
-        self.exact = bool(manifest.notes.get("exact", True)) and not changes
+        self.exact = notes.exact and not changes
         if changes:
             progress.warn(f"continuing, not bit-exact: {', '.join(changes)}")
         if manifest.step:
             progress.say(f"resuming at step {self.step:,}")
-        path = self.folder / "versions.json"
-        sessions = marks.sessions_of(self.folder)[-999:]
-        session = {"time": now(), "host": socket.gethostname(), "from_step": self.step}
-        session |= {"changes": changes, "versions": self._versions}
-        files.replace(path, files.pretty({"sessions": [*sessions, session]}))
-        length = int(manifest.notes.get("metrics", 0))
-        elapsed = float(manifest.notes.get("elapsed", 0.0))
-        self._opened.begin(self.step, self.steps, length, elapsed)
+        marks.add_session(self.folder, self.step, changes, self._versions)
+        self._opened.begin(self.step, self.steps, notes.metrics, notes.elapsed)
 
     @property
     def _opened(self) -> Record:
-        if self._record is None:
-            raise RuntimeError(f"{self.folder} is closed: it was finished or left")
+        assert self._record is not None, f"{self.folder} is closed: it was finished or left"
         return self._record
 
     def tick(self, step: int) -> None:
@@ -317,7 +310,7 @@ class Run:
         length = record.sync()
         if self._saved == (step, length):
             return
-        notes = {"metrics": length, "elapsed": record.elapsed, "exact": self.exact}
+        notes = asdict(marks.Notes(length, record.elapsed, self.exact))
         manifest = Manifest(step, self.identity, self._versions, notes)
         checkpoint.save(self._checkpoints, state, manifest)
         self._saved = (step, length)
@@ -354,5 +347,4 @@ class Run:
         return whole
 
     def _set_status(self, state: str) -> None:
-        status = {"state": state, "step": self.step, "steps": self.steps, "time": now()}
-        files.replace(self.folder / "status.json", files.pretty(status))
+        marks.set_status(self.folder, marks.Status(state, self.step, self.steps))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,15 @@ def a_run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     else:
         with pytest.raises(KeyboardInterrupt):
             train(folder, until=12)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def a_stopped_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run stopped at step 12, saved at 5 and 10."""
+    folder = tmp_path_factory.mktemp("runs") / "a run"
+    with pytest.raises(KeyboardInterrupt):
+        train(folder, until=12)
     return folder
 
 
@@ -222,3 +232,50 @@ def test_a_lock_of_any_content_is_one_line(tmp_path: Path) -> None:
         with pytest.raises(UserError, match="in use by another process: wait"):
             Lock(tmp_path / "lock")
     lock.release()
+
+
+@pytest.mark.parametrize(
+    "notes",
+    [{"metrics": m} for m in (None, -1, "9", 1.5, 10**18, True, [])]
+    + [{"elapsed": e} for e in ([], None, -1.0, "1", 1e300, {})]
+    + [{"exact": None}, {"exact": 1}, {"exact": "yes"}],
+    ids=str,
+)
+def test_a_checkpoint_whose_notes_make_no_sense_is_passed_over(
+    tmp_path: Path, a_stopped_run: Path, notes: Any, capfd: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(a_stopped_run, run)
+    newest = checkpoint.listed(run / "checkpoints")[0]
+    manifest = checkpoint.read_manifest(newest)
+    changed = replace(manifest, notes=manifest.notes | notes)
+    (newest / "manifest.json").write_bytes(changed.dump())
+    train(run)
+    told = capfd.readouterr().err
+    assert f"{newest.name}/manifest.json: its notes make no sense" in told
+    assert outcome(run) == uninterrupted()
+
+
+@pytest.mark.parametrize("length", [0, 7, 10**9, 2**53])
+def test_rows_of_another_length_than_noted_are_cut_at_the_step(
+    tmp_path: Path, a_stopped_run: Path, length: int, capfd: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(a_stopped_run, run)
+    newest = checkpoint.listed(run / "checkpoints")[0]
+    manifest = checkpoint.read_manifest(newest)
+    changed = replace(manifest, notes=manifest.notes | {"metrics": length})
+    (newest / "manifest.json").write_bytes(changed.dump())
+    train(run)
+    if length:
+        assert "metrics.jsonl was changed by another hand" in capfd.readouterr().err
+        assert outcome(run) == uninterrupted()
+
+
+def test_a_manifest_nested_too_deeply_is_refused(tmp_path: Path) -> None:
+    folder = checkpoint.save(tmp_path, {"a": {}}, Manifest(1))
+    for depth in (900, 100_000):
+        text = '{"schema": 1, "seal": "", "notes": ' + "[" * depth + "]" * depth + "}"
+        (folder / "manifest.json").write_text(text)
+        with pytest.raises(checkpoint.CheckpointError, match=r"manifest\.json: "):
+            checkpoint.read_manifest(folder)
