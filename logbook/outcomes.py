@@ -62,13 +62,21 @@ class Outcome:
 
     def curve(self) -> list[tuple[float, float]]:
         """(env steps or episodes of a task, return), if the run has such a curve."""
-        points = _at(self.summary, "finetune", "curve")
-        if isinstance(points, list):
-            return [(float(p[0]), float(p[1])) for p in points]
+        points = _points(_at(self.summary, "finetune", "curve"))
+        if points:
+            return points
         shots = _at(self.summary, "meta", "returns_by_shot")
-        if isinstance(shots, list):
-            return [(float(i), float(value)) for i, value in enumerate(shots, 1)]
-        return []
+        return _points(list(map(list, enumerate(shots, 1)))) if isinstance(shots, list) else []
+
+
+def _points(curve: Any) -> list[tuple[float, float]]:
+    """The first two numbers of each row of a curve; none where it is no such thing."""
+    rows = curve if isinstance(curve, list) else []
+    plain = all(
+        isinstance(row, list) and len(row) > 1 and {type(row[0]), type(row[1])} <= {int, float}
+        for row in rows
+    )
+    return [(float(row[0]), float(row[1])) for row in rows] if plain else []
 
 
 def _at(node: Any, *words: str) -> Any:
@@ -89,14 +97,19 @@ def gather(
     found = {path.resolve(): path for place in places for path in _runs_in(place)}
     outcomes, unfinished = [], []
     for path in found.values():
-        if path.is_file():
-            outcome = _read_evaluation(path)
-        elif _finished(path):
-            outcome = read_run(path)
-        else:
-            of = _stage(path)
-            if stage in (None, of):
-                unfinished.append(path)
+        try:
+            if path.is_file():
+                outcome = _read_evaluation(path)
+            elif _finished(path):
+                outcome = read_run(path)
+            else:
+                if stage in (None, _stage(path)):
+                    unfinished.append(path)
+                continue
+        except UserError as reason:
+            if path in places or path.resolve() in places:  # asked for by name
+                raise
+            progress.warn(f"left out: {reason}")
             continue
         if stage in (None, outcome.stage):
             outcomes.append(outcome)
@@ -114,7 +127,8 @@ def gather(
             f"--stage {min(counts, key=lambda s: (-counts[s], s))}"
         )
     if not outcomes:
-        raise UserError(f"none of these is a run of {stage}: {', '.join(map(str, places))}")
+        of = f" of {stage}" if stage else " that can be read"
+        raise UserError(f"none of these is a run{of}: {', '.join(map(str, places))}")
     return _told_apart(outcomes)
 
 
@@ -163,7 +177,8 @@ def _outcome(
 ) -> Outcome:
     stage = _stage(folder)
     config = read_yaml(folder / "config.yaml")
-    if stage not in STAGES or not isinstance(config, dict):
+    seed = config.get("seed", 0) if isinstance(config, dict) else None
+    if stage not in STAGES or type(seed) is not int:
         raise UserError(f"{folder} is a run of {stage}, want one of {', '.join(STAGES)}")
     of_method, of_task = (_node(config.get(group)) for group in STAGES[stage])
     method = str(of_method.get("name"))
@@ -182,7 +197,7 @@ def _outcome(
         stage,
         method,
         task,
-        int(config.get("seed", 0)),
+        seed,
         flat(config),
         _derived(summary),
         _source(Path(source)) if source else "",
@@ -213,10 +228,10 @@ def _derived(summary: dict[str, Any]) -> dict[str, Any]:
 
     The steps spent choosing a skill, before the first look at a policy, count as the lowest value.
     """
-    curve = _at(summary, "finetune", "curve")
-    if not isinstance(curve, list) or len(curve) < 2:
+    curve = _points(_at(summary, "finetune", "curve"))
+    x, y = [p[0] for p in curve], [p[1] for p in curve]
+    if len(curve) < 2 or x[-1] <= 0:
         return summary
-    x, y = [float(p[0]) for p in curve], [float(p[1]) for p in curve]
     if x[0] > 0:
         x, y = [0.0, x[0], *x], [min(y), min(y), *y]
     pieces = [(x[i + 1] - x[i]) * (y[i] + y[i + 1]) / 2 for i in range(len(x) - 1)]

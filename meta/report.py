@@ -79,6 +79,7 @@ def siblings(folder: Path, meta: Mapping[str, Any]) -> dict[str, Mapping[str, An
     """The numbers of other learners' runs of the same tasks, name and seed, by learner.
 
     They lie in runs/<learner>-<tasks>/<name>/<seed>. Tasks are the same if their parameters are.
+    One whose numbers cannot be used is left out with a line.
     """
     folder = folder.resolve()
     here = Path(folder.parent.name) / folder.name
@@ -89,12 +90,32 @@ def siblings(folder: Path, meta: Mapping[str, Any]) -> dict[str, Mapping[str, An
     for other in sorted(folder.parents[2].glob(f"*-*/{here}")):
         if other == folder or _about(other) != own:
             continue
-        numbers = files.readable_json(other / "summary.json").get("meta")
-        if not numbers or numbers["learner"] == meta["learner"]:
+        try:
+            numbers = files.read_json(other / "summary.json").get("meta")
+        except UserError as reason:
+            progress.warn(f"left out of the report: {reason}")
             continue
-        if len(numbers["returns_by_shot"]) == len(meta["returns_by_shot"]):
-            found[f"{numbers['learner']} (its run)"] = numbers
+        if numbers is None:  # it has not come to its end
+            continue
+        if not _is_a_curve(numbers):
+            progress.warn(f"left out of the report: {other / 'summary.json'} has no such numbers")
+            continue
+        like = len(numbers["returns_by_shot"]) == len(meta["returns_by_shot"])
+        if like and numbers["learner"] != meta["learner"]:
+            found[f"{numbers['learner'][:40]} (its run)"] = numbers
     return found
+
+
+def _is_a_curve(numbers: Any) -> bool:
+    """Whether a neighbour says who learned, and returns by episode with their intervals."""
+    if not isinstance(numbers, Mapping) or not isinstance(numbers.get("learner"), str):
+        return False
+    columns = numbers.get("returns_by_shot"), numbers.get("returns_by_shot_95")
+    if not all(isinstance(column, list) and column for column in columns):
+        return False
+    values, half = columns
+    plain = (type(y) in (int, float) and abs(y) < 1e300 for y in [*values, *half])
+    return len(values) == len(half) and all(plain)
 
 
 def _about(folder: Path) -> Any:

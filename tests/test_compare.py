@@ -296,3 +296,29 @@ def test_unlike_runs_are_told(tmp_path, capsys):
     assert "differ in env.size (10, 20)" in said.err
     assert "2 runs have seed 0" in said.err and "fewer than 3 runs on a task" in said.err
     assert "P(metra > diayn) = 1.00" in said.out
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"meta": {"returns_by_shot": [1, {}]}}',
+        '{"meta": [1]}',
+        '{"meta": "x", "finetune": {"curve": [[0]]}}',
+        '{"finetune": {"curve": [[0, 1], ["a", 2]]}}',
+        '{"finetune": {"curve": [[0, 1], [0, 2]]}}',
+        "[" * 100_000,
+        "null",
+        "{broken",
+    ],
+)
+def test_an_odd_run_among_others_stops_no_comparison(tmp_path, capsys, text):
+    for seed in (0, 1):
+        meta_run(tmp_path / "runs" / f"maml-bandit/base/{seed}", "maml", "bandit", seed, [1.0, 2.0])
+    odd = tmp_path / "runs" / "scratch-bandit/base/0"
+    meta_run(odd, "scratch", "bandit", 0, [1.0, 2.0])
+    (odd / "summary.json").write_text(text)
+    try:
+        assert compare([tmp_path / "runs"], ["meta.returns_total"], to=tmp_path / "out") == 0
+        assert "left out: " in capsys.readouterr().err
+    except UserError as refusal:  # it is a run, which lacks what is compared
+        assert "lacks it" in str(refusal)

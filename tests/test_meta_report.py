@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -68,3 +69,46 @@ def test_a_sheet_holds_every_panel(tmp_path: Path) -> None:
     assert sizes[1] == (2 * sizes[0][0], 2 * sizes[0][1])
     with pytest.raises(ValueError, match="nothing to draw"):
         draw(tmp_path / "none.png", [])
+
+
+@pytest.mark.parametrize(
+    "meta",
+    [
+        {"learner": "x"},
+        {"learner": 7, "returns_by_shot": [1, 2, 3], "returns_by_shot_95": [0, 0, 0]},
+        {"learner": "x", "returns_by_shot": "abc", "returns_by_shot_95": "abc"},
+        {"learner": "x", "returns_by_shot": [1, 2, 3], "returns_by_shot_95": [0]},
+        {"learner": "x", "returns_by_shot": [1, None, 3], "returns_by_shot_95": [0, 0, 0]},
+        {"learner": "x", "returns_by_shot": [1, {}, 3], "returns_by_shot_95": [0, 0, [0]]},
+        {"learner": "x", "returns_by_shot": [], "returns_by_shot_95": []},
+        [1],
+        "x",
+    ],
+)
+def test_a_neighbour_without_such_numbers_is_left_out_with_a_line(
+    tmp_path: Path, meta: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = _run(tmp_path, "rl2-bandit/base/0", None)
+    _run(tmp_path, "scratch-bandit/base/0", meta)
+    _run(tmp_path, "maml-bandit/base/0", _meta("maml"))
+    assert list(siblings(own, _meta("rl2"))) == ["maml (its run)"]
+    told = capsys.readouterr().err.splitlines()
+    assert len(told) == 1 and "left out of the report: " in told[0] and "scratch-" in told[0]
+
+
+@pytest.mark.parametrize("kind", ["pipe", "link", "nested", "folder", "zero"])
+def test_a_neighbours_odd_file_is_left_out_with_a_line(
+    tmp_path: Path, kind: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = _run(tmp_path, "rl2-bandit/base/0", None)
+    odd = _run(tmp_path, "scratch-bandit/base/0", None) / "summary.json"
+    if kind == "pipe":
+        os.mkfifo(odd)
+    elif kind == "folder":
+        odd.mkdir()
+    elif kind == "nested":
+        odd.write_text("[" * 100_000)
+    else:
+        odd.symlink_to("/dev/zero" if kind == "zero" else tmp_path / "elsewhere")
+    assert siblings(own, _meta("rl2")) == {}
+    assert "left out of the report: " in capsys.readouterr().err
