@@ -92,6 +92,7 @@ class World(VectorEnv[Array, Array, Array]):
         }
         self.lost = np.zeros(num_envs, np.bool_)  # episodes that a loaded world could not take up
         self.trouble = ""  # what was wrong with the first step that could not be used, if known
+        self.anew = 0  # episodes that could not be taken up since construction
         self.unstable = 0  # worlds ended by a physics divergence since construction
         self._age: NDArray[np.int64] = np.zeros(num_envs, np.int64)
         self._ended: NDArray[np.bool_] = np.ones(num_envs, np.bool_)  # must be reset before a step

@@ -7,6 +7,7 @@ import copy
 import difflib
 import re
 import sys
+import weakref
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,8 @@ _OURS = {  # arguments of gymnasium.make that are set otherwise
     "disable_env_checker": "what an environment says is held against its spaces anyway",
 }
 _UNBOUNDED = 1e30  # a bound of an action so far off says nothing of its size
+_OPEN: weakref.WeakSet[Gym] = weakref.WeakSet()
+"""The worlds whose environments are open in this process."""
 
 
 class Gym(LoopedWorld):
@@ -64,15 +67,17 @@ class Gym(LoopedWorld):
             if key in _OURS:
                 raise ValueError(f"env.kwargs.{key}: not an argument to pass on: {_OURS[key]}")
         self._label = f"env.id={id}"
+        self._make = lambda: _make(id, max_episode_steps, render_mode, kwargs)
+        self._count = num_envs
         self.envs: list[gymnasium.Env[Any, Any]] = []
+        weakref.finalize(self, _close_all, self.envs)  # of a world that nobody closes
+        self._open()
         try:
-            for _ in range(num_envs):
-                self.envs.append(_make(id, max_episode_steps, render_mode, kwargs))
             one = self.envs[0]
             self._space = _check_spaces(self._label, one)
             self._measure()
         except BaseException:
-            self.close_extras()  # what is open may hold a port or a screen
+            self._shut()
             raise
         row = spaces.utils.flatten_space(self._space)
         assert isinstance(row, spaces.Box)
@@ -171,11 +176,41 @@ class Gym(LoopedWorld):
     def _frame(self, i: int) -> Any:
         return self.envs[i].render()
 
+    def _open(self) -> None:
+        """Make the environments; where only so many may be open, other worlds of them give way."""
+        others = [w for w in _OPEN if w is not self and w._label == self._label]
+        try:
+            self._make_all()
+        except ValueError:
+            if not others:
+                raise
+            for world in others:
+                world.suspend()
+            self._make_all()
+        _OPEN.add(self)
+
+    def _make_all(self) -> None:
+        try:
+            while len(self.envs) < self._count:
+                self.envs.append(self._make())
+        except BaseException:
+            self._shut()  # what is open may hold a port or a screen
+            raise
+
+    def _shut(self) -> None:
+        _OPEN.discard(self)
+        _close_all(self.envs)
+
     def close_extras(self, **kwargs: Any) -> None:
         """Close every environment."""
-        for env in self.envs:
-            with contextlib.suppress(Exception, SystemExit):  # it is not needed any more
-                env.close()
+        self._shut()
+
+
+def _close_all(envs: list[gymnasium.Env[Any, Any]]) -> None:
+    """Close environments and forget them."""
+    while envs:
+        with contextlib.suppress(Exception, SystemExit):  # it is not needed any more
+            envs.pop().close()
 
 
 def _make(

@@ -70,6 +70,7 @@ class LoopedWorld(World):
         self._given: list[int | None] = []  # seeds of the episodes about to begin
         self._acts: list[list[Array]] = [[] for _ in range(num_envs)]
         self._label = label
+        self._asleep: State | None = None  # what is known of environments that had to be closed
         self._traces = [0] * num_envs  # a checksum of all that each episode has shown so far
 
     def _reseed(self, ids: NDArray[np.int64], seed: int | Sequence[int | None] | None) -> None:
@@ -79,7 +80,20 @@ class LoopedWorld(World):
             seed = [int(seed) + i for i in range(self.num_envs)]
         self._given = [None] * self.num_envs if seed is None else list(seed)
 
+    def suspend(self) -> None:
+        """Close the environments until the next use, which leads each back to where it stood."""
+        if self._asleep is None:
+            self._asleep = self._save()
+            self._shut()
+
+    def _wake(self) -> None:
+        if self._asleep is not None:
+            self._open()
+            state, self._asleep = self._asleep, None
+            self._load(state)
+
     def _begin(self, ids: NDArray[np.int64]) -> None:
+        self._wake()
         self.lost[ids] = False
         for i in ids.tolist():
             given, drawn = self._given[i], int(self._rngs[i].integers(2**31))
@@ -135,6 +149,7 @@ class LoopedWorld(World):
             self._traces[i] = zlib.crc32(part.tobytes(), self._traces[i])
 
     def _advance(self, act: Array) -> tuple[Array, Array, Array]:
+        self._wake()
         said = [
             self._gone(i) if self.lost[i] else self._replay(i, a)
             for i, a in enumerate(np.array(act))
@@ -173,11 +188,15 @@ class LoopedWorld(World):
         }
 
     def _load(self, state: State) -> None:
+        if self._asleep is not None:
+            self._open()
+            self._asleep = None
         self._seeds = np.array(state["seeds"], np.int64)
         self.lost[:] = False
         for i in np.flatnonzero(~self._ended).tolist():  # those that ended start anew anyway
             if not self._led_back(i, state):
                 self.lost[i], self._traces[i] = True, -1
+                self.anew += 1
                 self._obs[i] = state["obs"][i]
 
     def _led_back(self, i: int, state: State) -> bool:
@@ -198,6 +217,7 @@ class LoopedWorld(World):
         """Frames [N, h * w * 3] uint8, at most 256 pixels wide or high."""
         if self.render_mode != "rgb_array":
             raise ValueError('this world draws frames only if built with render_mode="rgb_array"')
+        self._wake()
         frames = []
         for i in range(self.num_envs):
             image = Image.fromarray(as_frame(self._frame(i)))
@@ -212,6 +232,14 @@ class LoopedWorld(World):
         return np.asarray(frame.resize((width, height), Image.Resampling.BILINEAR), np.uint8)
 
     # The hooks.
+
+    def _open(self) -> None:
+        """Make the environments anew, after `_shut`."""
+        raise NotImplementedError
+
+    def _shut(self) -> None:
+        """Close the environments."""
+        raise NotImplementedError
 
     def _reset_one(self, i: int, seed: int) -> Outcome:
         """Start the episode of environment i that `seed` alone decides."""

@@ -48,12 +48,24 @@ class Score:
         }
 
 
-@torch.no_grad()
-def evaluate(world: TaskWorld, player: Player, seed: int, every: int = 0) -> Score:
+def evaluate(
+    world: TaskWorld, player: Player, seed: int, every: int = 0, episodes: int | None = None
+) -> Score:
     """One episode of the player in every world of `world`, starts given by `seed`.
 
-    With `every`, snapshots of the first world are kept at that stride.
+    More `episodes` than worlds are lived in turns. With `every`, snapshots of the first world are
+    kept at that stride.
     """
+    wanted, num = episodes or world.num_envs, world.num_envs
+    turns = [_side_by_side(world, player, seed + i, every) for i in range(0, wanted, num)]
+    whole = (np.concatenate(x)[:wanted] for x in zip(*(t[:3] for t in turns), strict=True))
+    return Score(*whole, turns[0][3])
+
+
+@torch.no_grad()
+def _side_by_side(
+    world: TaskWorld, player: Player, seed: int, every: int
+) -> tuple[Array, Array, Array, Array | None]:
     num = world.num_envs
     obs, _ = world.reset(seed=seed)
     player.begin(num)
@@ -76,4 +88,4 @@ def evaluate(world: TaskWorld, player: Player, seed: int, every: int = 0) -> Sco
             break
         if done.any():  # must be reset to step on; nobody looks at them any more
             obs, _ = world.reset(options={"reset_mask": done})
-    return Score(returns, success, lengths, np.stack(kept) if kept else None)
+    return returns, success, lengths, np.stack(kept) if kept else None

@@ -112,12 +112,13 @@ def assemble(config: Config, source: Source) -> Finetuning:
         learner = strategy.learner(setting)
     except ValueError as e:
         raise UserError(f"strategy={name} on task={one.task.title}: {e}") from e
-    looks = factory(num_envs=int(config["evaluate"]["episodes"]))
+    count = int(config["evaluate"]["episodes"])
+    looks = heritage.widest(factory, count)
 
     def look(learner: Learner) -> Score:
         player = learner.player()
         assert player is not None
-        return evaluate(looks, player, seed_for(seed, "evaluation"))
+        return evaluate(looks, player, seed_for(seed, "evaluation"), episodes=count)
 
     return Finetuning(learner, look, int(config["evaluate"]["every"]), source.step)
 
@@ -142,8 +143,8 @@ def examine(config: Config, training: Finetuning, folder: Path) -> dict[str, Any
             f"{folder}: steps={config['steps']} were not enough to choose a skill: take more, or "
             "less of strategy.steps"
         )
-    world = factory(num_envs=FINAL)
-    final = evaluate(world, player, seed_for(seed, "final evaluation"))
+    world = heritage.widest(factory, FINAL)
+    final = evaluate(world, player, seed_for(seed, "final evaluation"), episodes=FINAL)
     title = world.task.title
     world.close()
     node = config["task"]

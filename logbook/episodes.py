@@ -36,6 +36,8 @@ def begin(run: Run, training: Any, start: tuple[int, Any] | None) -> None:
 def dropped(run: Run, training: Any) -> dict[str, int]:
     """How many steps of a training could not be used, for its summary; a warning if many."""
     world = training.world
+    if world is not None and world.anew:
+        run.exact = False
     count = 0 if world is None else int(world.unstable)
     if count > MANY * run.step:
         why = f" (in the first, {world.trouble})" if world.trouble else ""

@@ -59,6 +59,20 @@ def world_factory(config: Mapping[str, Any]) -> WorldFactory:
     return make
 
 
+def widest(make: WorldFactory, num_envs: int, **settings: Any) -> Any:
+    """A world of `num_envs`, or of as many as can be had: some can be open only so often.
+
+    Raises UserError where there is none.
+    """
+    while True:
+        try:
+            return make(num_envs=num_envs, **settings)
+        except UserError:
+            if num_envs == 1:
+                raise
+            num_envs = (num_envs + 1) // 2
+
+
 def open_record(folder: Path, stage: str) -> dict[str, Any]:
     """The config of a run of `stage` that has something to hand over. Raises UserError."""
     if not (folder / "config.yaml").is_file():

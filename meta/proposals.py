@@ -25,7 +25,7 @@ from logbook import checkpoint, leave, progress
 from logbook.build import build
 from logbook.checkpoint import Manifest
 from logbook.errors import Exit, UserError
-from logbook.heritage import WorldFactory, pretrained, proposed_env, world_factory
+from logbook.heritage import WorldFactory, pretrained, proposed_env, widest, world_factory
 from rl.collect import to_world
 from rl.types import Batch, WorldSpec
 
@@ -240,13 +240,30 @@ def _untrained(
 def _reference(make: WorldFactory, agent: Any, skill: Any, seed: int) -> Batch:
     """States of every skill's own policy [K * STATES], each with its z: what rewards compare."""
     shown = skill.all_z()
-    steps = STATES
-    world = make(num_envs=len(shown), max_episode_steps=max(steps, 2))
+    world = widest(make, len(shown), max_episode_steps=max(STATES, 2))
+    agent.reseed(seed)
+    rows: list[Batch] = []
+    for first in range(0, len(shown), world.num_envs):
+        turn = shown[first : first + world.num_envs]
+        idle = turn[-1:].expand(world.num_envs - len(turn), -1)
+        lived = _lived(world, agent, torch.cat([turn, idle]), seed + first)
+        rows += [_first(row, len(turn)) for row in lived]
+    world.close()
+    named = ("obs", "act", "next_obs", "feat", "next_feat", "rew", "terminated", "truncated", "z")
+    parts: dict[str, Any] = {k: torch.cat([getattr(r, k) for r in rows]) for k in named}
+    return Batch(**parts)
+
+
+def _first(row: Batch, n: int) -> Batch:
+    return row.map(lambda x: x[:n])
+
+
+def _lived(world: Any, agent: Any, shown: Tensor, seed: int) -> list[Batch]:
+    """What the policies of z [N, Z] meet in N worlds, step by step."""
     spec = world.world_spec
     obs, info = world.reset(seed=seed)
     feat, rows = info["feat"], []
-    agent.reseed(seed)
-    for _ in range(steps):
+    for _ in range(STATES):
         act, _ = agent.act(torch.from_numpy(obs), shown, explore=False)
         next_obs, _, terminated, truncated, info = world.step(
             to_world(act, world.single_action_space)
@@ -257,10 +274,7 @@ def _reference(make: WorldFactory, agent: Any, skill: Any, seed: int) -> Batch:
         if done.any():
             obs, info = world.reset(options={"reset_mask": done})
             feat = info["feat"]
-    world.close()
-    named = ("obs", "act", "next_obs", "feat", "next_feat", "rew", "terminated", "truncated", "z")
-    parts: dict[str, Any] = {k: torch.cat([getattr(r, k) for r in rows]) for k in named}
-    return Batch(**parts)
+    return rows
 
 
 def _paying(found: Proposer) -> Proposer:

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from envs.tasks.base import Tasks
-from logbook.heritage import Pretrained
+from logbook.heritage import Pretrained, widest
 from meta.proposals import Proposer
 from rl.collect import to_world
 from rl.types import WorldSpec
@@ -58,19 +58,48 @@ def watch(found: Proposer, source: Pretrained | None, *, steps: int, reps: int, 
     z = torch.zeros(0, 0) if source is None else source.skill.all_z()
     count = len(z)
     policies = count + RANDOM
-    world = found.make_world(num_envs=policies * reps, max_episode_steps=max(steps, 2))
-    spec = world.world_spec
-    rng = np.random.default_rng(seed)
-    shown = z.repeat_interleave(reps, 0)
+    world = widest(found.make_world, policies * reps, max_episode_steps=max(steps, 2))
+    spec, rng = world.world_spec, np.random.default_rng(seed)
+    shown, walls = z.repeat_interleave(reps, 0), world.walls()
+    turns = []
+    for first in range(0, policies * reps, world.num_envs):
+        agent = None if source is None else source.agent
+        lived = _lived(world, agent, shown[first:], rng, steps, seed + first)
+        turns.append({k: np.stack(v)[:, : policies * reps - first] for k, v in lived.items()})
+    world.close()
+    longest = max(len(turn["alive"]) for turn in turns)
+    kept = {k: np.concatenate([_padded(t[k], longest) for t in turns], 1) for k in turns[0]}
+    kept["alive"] = kept["alive"] & np.concatenate(
+        [
+            np.repeat(np.arange(longest)[:, None] < len(t["alive"]), t["alive"].shape[1], 1)
+            for t in turns
+        ],
+        1,
+    )
+    parts = {k: x.reshape(longest, policies, reps, *x.shape[2:]) for k, x in kept.items()}
+    names = [f"skill {k}" for k in range(count)] + [f"random {k}" for k in range(RANDOM)]
+    return Seen(spec=spec, names=names, skills=count, walls=walls, **parts)
+
+
+def _padded(x: Array, length: int) -> Array:
+    """Rows [T, ...] that go on with the last one up to `length`."""
+    return np.concatenate([x, np.repeat(x[-1:], length - len(x), 0)])
+
+
+def _lived(
+    world: Any, agent: Any, shown: torch.Tensor, rng: np.random.Generator, steps: int, seed: int
+) -> dict[str, list[Array]]:
+    """One episode in every world: of the skills z `shown` in the first, at random in the others."""
+    spec, num = world.world_spec, world.num_envs
+    shown = shown[:num]
     obs, info = world.reset(seed=seed)
-    feat, going = info["feat"], np.ones(policies * reps, np.bool_)
+    feat, going = info["feat"], np.ones(num, np.bool_)
     kept: dict[str, list[Array]] = {}
     for _ in range(steps):
-        act = torch.from_numpy(_random_acts(rng, policies * reps, spec))
-        if source is not None:
-            act[: count * reps] = source.agent.act(
-                torch.from_numpy(obs[: count * reps]), shown, explore=False
-            )[0].cpu()
+        act = torch.from_numpy(_random_acts(rng, num, spec))
+        if agent is not None and len(shown):
+            seen = torch.from_numpy(obs[: len(shown)])
+            act[: len(shown)] = agent.act(seen, shown, explore=False)[0].cpu()
         given = to_world(act, world.single_action_space)
         next_obs, _, terminated, truncated, info = world.step(given)
         row = {"obs": obs, "feat": feat, "next_obs": next_obs, "next_feat": info["feat"]}
@@ -86,14 +115,7 @@ def watch(found: Proposer, source: Pretrained | None, *, steps: int, reps: int, 
         if done.any():
             obs, info = world.reset(options={"reset_mask": done})
             feat = info["feat"]
-    walls = world.walls()
-    world.close()
-    parts = {
-        key: np.stack(rows).reshape(len(rows), policies, reps, *rows[0].shape[1:])
-        for key, rows in kept.items()
-    }
-    names = [f"skill {k}" for k in range(count)] + [f"random {k}" for k in range(RANDOM)]
-    return Seen(spec=spec, names=names, skills=count, walls=walls, **parts)
+    return kept
 
 
 def _random_acts(rng: np.random.Generator, n: int, spec: WorldSpec) -> Array:
@@ -192,12 +214,14 @@ def _exact_map(found: Proposer, seen: Seen) -> Map | None:
     """For worlds whose whole state is a place in the plane."""
     if len(seen.spec.plane) != 2:
         return None
+    world = found.make_world(num_envs=1)
+    placed = np.shape(world.state_dict()["world"].get("position")) == (1, 2)
+    world.close()
+    if not placed:
+        return None
     world = found.make_world(num_envs=MAP * MAP)
     obs, info = world.reset(seed=0)
     state = world.state_dict()
-    if np.shape(state["world"].get("position")) != (MAP * MAP, 2):
-        world.close()
-        return None
     sides = []
     for name in seen.spec.plane:
         low, high = seen.named(name).min(), seen.named(name).max()

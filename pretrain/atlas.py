@@ -10,6 +10,7 @@ import math
 import os
 import sys
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from PIL import Image
 from envs.base import World
 from logbook import files, gl, progress
 from logbook.attempt import attempt, patient
+from logbook.heritage import widest
 from logbook.video import Video, ffmpeg, tile
 from pretrain.evaluate import Numbers, horizontal
 from pretrain.page import write_page
@@ -104,7 +106,7 @@ def _film(
 ) -> None:
     ffmpeg()
     num = taken.count
-    world = patient(world_factory, num_envs=num, render_mode="rgb_array")
+    world = patient(partial(widest, world_factory, num), render_mode="rgb_array")
     if "mujoco" in sys.modules:
         gl.choose()  # before anything is drawn: the default backend wants a display
     try:

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from logbook.heritage import widest
 from pretrain.rollouts import Actor, Rollouts, WorldFactory, rollouts, undisturbed
 from rl.types import WorldSpec
 from skills.base import Skill
@@ -45,7 +46,7 @@ def evaluate(
         some = skill.sample_z(COVERAGE_ROLLOUTS)
     reps = reps or max(4, math.ceil(COVERAGE_ROLLOUTS / len(z)))
     longer = {} if steps is None else {"max_episode_steps": steps}
-    world = world_factory(num_envs=len(z) * reps, **longer)
+    world = widest(world_factory, len(z) * reps, **longer)
     steps = steps or world.world_spec.max_episode_steps
     try:
         taken = rollouts(world, agent, skill, z, reps, steps, seed)
@@ -53,7 +54,7 @@ def evaluate(
         world.close()
     cells = random_cells = None
     if horizontal(taken.spec):
-        world = world_factory(num_envs=COVERAGE_ROLLOUTS, **longer)
+        world = widest(world_factory, COVERAGE_ROLLOUTS, **longer)
         try:
             random_cells = len(_random_cells(world, steps, seed + 1))
             if _all_of_them(z, some) and reps * len(z) >= COVERAGE_ROLLOUTS:
@@ -274,7 +275,7 @@ def _random_cells(world: Any, steps: int, seed: int) -> set[tuple[int, ...]]:
     """The cells that uniformly random actions visit."""
     anything = _Random(world.world_spec, seed)
     nothing = Skill(0)
-    z = torch.zeros(world.num_envs, 0)
+    z = torch.zeros(COVERAGE_ROLLOUTS, 0)
     return visited(rollouts(world, anything, nothing, z, 1, steps, seed, judged=False))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -123,40 +123,88 @@ def rollouts(
     """Run every skill of z [K, Z] `reps` times for up to `steps` steps, with the policy's mode.
 
     `world` holds K * reps worlds, rep by rep: world r * K + k runs skill k, so that the first K of
-    a larger batch see the same starts as a batch of K alone. With `every`, a snapshot of each
-    skill's first repetition is kept at that stride. `judged` asks the discriminator, if there is
+    a larger batch see the same starts as a batch of K alone. A world of fewer is lived in
+    in turns. With `every`, a snapshot of each skill's first repetition is kept at that stride.
+    `judged` asks the discriminator, if there is
     one; z must then be `skill.all_z()`. Draws from no generator but the worlds' own, seeded here.
     """
-    num = len(z)
-    if world.num_envs != num * reps:
-        raise ValueError(f"{num} skills x {reps} need {num * reps} worlds, got {world.num_envs}")
+    num, wide = len(z), world.num_envs
+    count = num * reps
+    if wide > count:
+        raise ValueError(f"{num} skills x {reps} need {count} worlds, got {wide}")
     z_all = z.float().repeat(reps, 1)
-    film = Film(world, num, every) if every else None
     judge: _Judge | None = None
     if judged and num > 1 and skill.log_q is not None:
         judge = _Judge(skill, num, reps)
+    turns, films = [], []
+    for first in range(0, count, wide):
+        rows = np.minimum(np.arange(first, first + wide), count - 1)
+        film = Film(world, min(num - first, wide), every) if every and first < num else None
+        lived = _lived(
+            world, agent, z_all[rows], steps, seed + first, rows, count - first, judge, film
+        )
+        turns.append({k: x[: count - first] for k, x in lived.items()})
+        films += [film] if film else []
+    whole = {k: np.concatenate([turn[k] for turn in turns]) for k in turns[0]}
+    shots, stride = joined(films)
+
+    def by_skill(x: Array) -> Array:
+        """[R * K, ...] over the worlds to [K, R, ...]."""
+        return np.ascontiguousarray(x.reshape(reps, num, *x.shape[1:]).swapaxes(0, 1))
+
+    lasted = np.maximum(whole["alive"].sum(1), 1)
+    return Rollouts(
+        spec=world.world_spec,
+        z=z.cpu().numpy(),
+        start=by_skill(whole["start"]),
+        feat=by_skill(whole["feat"]),
+        rew=by_skill(whole["rew"]),
+        alive=by_skill(whole["alive"]),
+        act_rms=np.sqrt(by_skill(whole["effort"] / lasted).mean(1)),
+        terminated=by_skill(whole["terminated"]),
+        unstable=int(whole["unstable"].sum()),
+        walls=world.walls(),
+        judged=judge.verdict() if judge else None,
+        snapshots=shots,
+        stride=stride,
+    )
+
+
+def _lived(
+    world: World,
+    agent: Actor,
+    z: Tensor,
+    steps: int,
+    seed: int,
+    rows: Array,
+    count: int,
+    judge: _Judge | None,
+    film: Film | None,
+) -> dict[str, Array]:
+    """An episode of z [N, Z] in every world, of which `count` are looked at; arrays [N, ...]."""
     obs, info = world.reset(seed=seed)
     start = np.array(info["feat"])
     feats = np.zeros((steps, *start.shape), np.float32)
     rews = np.zeros((steps, world.num_envs), np.float32)
     alive = np.zeros((steps, world.num_envs), np.bool_)
     ended_by_world = np.zeros(world.num_envs, np.bool_)
-    going = np.ones(world.num_envs, np.bool_)
+    going = np.arange(world.num_envs) < count
     effort = np.zeros(world.num_envs)
-    feat, unstable = start, 0
+    unstable = np.zeros(world.num_envs, np.int64)
+    feat = start
     if film:
         film.shoot(0, going, ~going)
     for t in range(steps):
-        act = agent.act(torch.from_numpy(obs), z_all, explore=False)[0].float().cpu()
+        act = agent.act(torch.from_numpy(obs), z, explore=False)[0].float().cpu()
         act = act.clamp(-1.0, 1.0)
         seen, rew, terminated, truncated, info = world.step(
             to_world(act, world.single_action_space)
         )
         valid = going & ~info["unstable"]
-        unstable += int((going & info["unstable"]).sum())
+        unstable += going & info["unstable"]
         if judge:
-            batch = _batch(obs, act, seen, feat, info["feat"], rew, terminated, truncated, z_all)
-            judge.hear(batch, valid)
+            batch = _batch(obs, act, seen, feat, info["feat"], rew, terminated, truncated, z)
+            judge.hear(batch, valid, rows)
         effort[valid] += np.square(act.numpy()[valid]).mean(-1)
         rews[t] = np.where(valid, rew, 0.0)
         alive[t] = valid
@@ -174,27 +222,15 @@ def rollouts(
         if done.any():  # those that ended must be reset to step on; nobody looks at them any more
             obs, info = world.reset(options={"reset_mask": done})
             feat = info["feat"]
-
-    def by_skill(x: Array) -> Array:
-        """[..., R * K, ...] over the worlds to [K, R, ...], time last but for the feats."""
-        return np.ascontiguousarray(x.reshape(reps, num, *x.shape[1:]).swapaxes(0, 1))
-
-    lived = np.maximum(alive.sum(0), 1)
-    return Rollouts(
-        spec=world.world_spec,
-        z=z.cpu().numpy(),
-        start=by_skill(start),
-        feat=by_skill(feats.swapaxes(0, 1)),
-        rew=by_skill(rews.T),
-        alive=by_skill(alive.T),
-        act_rms=np.sqrt(by_skill(effort / lived).mean(1)),
-        terminated=by_skill(ended_by_world),
-        unstable=unstable,
-        walls=world.walls(),
-        judged=judge.verdict() if judge else None,
-        snapshots=film.frames() if film else None,
-        stride=film.stride if film else 1,
-    )
+    return {
+        "start": start,
+        "feat": feats.swapaxes(0, 1),
+        "rew": rews.T,
+        "alive": alive.T,
+        "effort": effort,
+        "terminated": ended_by_world,
+        "unstable": unstable,
+    }
 
 
 class _Judge:
@@ -208,11 +244,11 @@ class _Judge:
         self._votes = torch.zeros(num, num, dtype=torch.float64)
         self._log_q = torch.zeros(num, dtype=torch.float64)
 
-    def hear(self, batch: Batch, valid: Array) -> None:
+    def hear(self, batch: Batch, valid: Array, rows: Array) -> None:
         assert self._skill.log_q is not None
         log_q = self._skill.log_q(batch.map(lambda x: x.to(self._device))).double().cpu()
         keep = torch.from_numpy(valid)
-        truth, log_q = self._truth[keep], log_q[keep]
+        truth, log_q = self._truth[torch.from_numpy(rows)][keep], log_q[keep]
         ones = torch.ones(len(truth), dtype=torch.float64)
         self._votes.index_put_((truth, log_q.argmax(-1)), ones, accumulate=True)
         self._log_q.index_put_((truth,), log_q.gather(1, truth[:, None])[:, 0], accumulate=True)
@@ -255,6 +291,17 @@ class Film:
 
     def frames(self) -> Array:
         return np.stack(self._frames, 1)
+
+
+def joined(films: Sequence[Film]) -> tuple[Array | None, int]:
+    """Snapshots [K, T', S] of films shot in turns, at the widest of their strides."""
+    if not films:
+        return None, 1
+    stride = max(film.stride for film in films)
+    shots = [film.frames()[:, :: stride // film.stride] for film in films]
+    longest = max(x.shape[1] for x in shots)
+    padded = [np.concatenate([x, np.repeat(x[:, -1:], longest - x.shape[1], 1)], 1) for x in shots]
+    return np.concatenate(padded), stride
 
 
 def _batch(

@@ -78,6 +78,7 @@ def pretrain_stage(config: dict[str, Any], run_dir: Path, overrides: tuple[str, 
         )
         run.stop_at_once()
         told = episodes.dropped(run, training)
+        training.world.close()  # some can be open only so often, and a look wants its own
         summary = {**look(run.folder, config, training), **told}
         write_report(run.folder, summary, about(config, run.folder, training))
         run.finish(summary)

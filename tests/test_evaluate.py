@@ -318,5 +318,6 @@ def test_training_episodes_are_cut_but_never_made_longer(id: str, want: dict[str
     from pretrain.stage import _cut, world_factory
 
     env = {"name": "gym", "id": id, "max_episode_steps": None, "threads": 0, "allow_import": False}
+    env["kwargs"] = {}
     config = {"episode_steps": 200, "env": env}
     assert _cut(config, world_factory(config)) == want

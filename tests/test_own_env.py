@@ -36,14 +36,14 @@ from gymnasium import spaces
 class Own(gymnasium.Env):
     """Walks on a line. Its constructor knows no render_mode, and one may be open at a time."""
 
-    open = 0
+    open = set()
     once = False
     loose = 0.0
 
     def __init__(self, pace=1.0):
         if Own.once and Own.open:
             raise RuntimeError("port 5005 is in use")
-        Own.open += 1
+        Own.open.add(id(self))
         self.observation_space = spaces.Box(-np.inf, np.inf, (2,))
         self.action_space = spaces.Box(-1.0, 1.0, (1,))
         self.pace, self.at = pace, 0.0
@@ -61,7 +61,7 @@ class Own(gymnasium.Env):
         return self.obs(), float(act[0]), False, False, {"x_position": self.at}
 
     def close(self):
-        Own.open -= 1
+        Own.open.discard(id(self))
 
 gymnasium.register("own/Line-v0", entry_point=Own, max_episode_steps=10)
 gymnasium.register("own/Once-v0", entry_point=Own, max_episode_steps=10)
@@ -152,7 +152,7 @@ def line(own, monkeypatch):
     monkeypatch.syspath_prepend(str(own))
     import own_line  # type: ignore[import-not-found, unused-ignore]
 
-    monkeypatch.setattr(own_line.Own, "open", 0)
+    monkeypatch.setattr(own_line.Own, "open", set())
     return own_line.Own
 
 
@@ -204,3 +204,49 @@ def test_steps_that_cannot_be_learned_from_are_counted_and_told(
     said = capsys.readouterr().err
     assert said.count("of the last") == 1 and said.count("could not be learned from") == 1
     assert "obs[0] was nan after" in said
+
+
+def test_an_env_that_may_be_open_once_goes_through_all_stages(line, tmp_path, monkeypatch):
+    """One world trains; looks, coverage, films and proposals are lived in turns, one by one."""
+    from finetune.stage import finetune_stage
+    from meta.inspect_tasks import inspect as inspect_tasks
+    from meta.stage import metatrain_stage
+    from pretrain.inspect_skills import inspect as inspect_skills
+
+    monkeypatch.setattr(line, "once", True)
+    monkeypatch.chdir(tmp_path)
+    config = config_of("num_envs=1 evaluate.reps=1 steps=60 atlas.early=40")
+    pretrain_stage(config, tmp_path / "run")
+    once = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert once["exact"] and once["steps"] == 60 and once["skills"]["count"] == 2
+    assert inspect_skills(tmp_path / "run", steps=5, reps=2, videos=False) == 0
+    for strategy in ("policy strategy.steps=20", "hierarchy"):
+        words = f"from=run task=native strategy={strategy} {FINE} num_envs=1 steps=60".split()
+        words += ["evaluate.every=20", "evaluate.video=false"]
+        words = [w for w in words if "hierarchy" not in strategy or w != "strategy.steps=20"]
+        finetune_stage(compose("finetune", words).config, tmp_path / strategy.split()[0])
+    for kind in ("skills", "random_discriminator"):
+        words = f"learner=rl2 tasks={kind} from=run num_envs=1 {META}".split()
+        metatrain_stage(compose("metatrain", words).config, tmp_path / kind)
+    assert inspect_tasks(tmp_path / "skills", steps=4, reps=2) == 0
+    assert len(line.open) <= 1
+
+
+def test_what_is_lived_in_turns_is_what_is_lived_side_by_side(line, tmp_path, monkeypatch):
+    from logbook.heritage import widest, world_factory
+    from pretrain.rollouts import rollouts
+
+    make = world_factory(config_of())
+    training = assemble(config_of())
+    z = training.skill.all_z()
+    found = []
+    for wide in (6, 4, 1):
+        world = make(num_envs=wide)
+        found.append(rollouts(world, training.agent, training.skill, z, 3, 8, 5))
+        world.close()
+    for other in found[1:]:
+        for name in ("start", "feat", "rew", "alive", "act_rms", "terminated"):
+            np.testing.assert_allclose(getattr(other, name), getattr(found[0], name), atol=1e-5)
+        np.testing.assert_allclose(other.judged.confusion, found[0].judged.confusion, atol=1e-6)
+    monkeypatch.setattr(line, "once", True)
+    assert widest(make, 6).num_envs == 1 and len(line.open) == 1, "the training's gave way"
