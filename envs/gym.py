@@ -9,6 +9,7 @@ import re
 import sys
 import weakref
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,7 @@ class Gym(LoopedWorld):
             if key in _OURS:
                 raise ValueError(f"env.kwargs.{key}: not an argument to pass on: {_OURS[key]}")
         self._label = f"env.id={id}"
-        self._make = lambda: _make(id, max_episode_steps, render_mode, kwargs)
+        self._make = partial(_make, id, max_episode_steps, render_mode, kwargs)
         self._count = num_envs
         self.envs: list[gymnasium.Env[Any, Any]] = []
         weakref.finalize(self, _close_all, self.envs)  # of a world that nobody closes

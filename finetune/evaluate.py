@@ -58,14 +58,18 @@ def evaluate(
     """
     wanted, num = episodes or world.num_envs, world.num_envs
     turns = [_side_by_side(world, player, seed + i, every) for i in range(0, wanted, num)]
-    whole = (np.concatenate(x)[:wanted] for x in zip(*(t[:3] for t in turns), strict=True))
-    return Score(*whole, turns[0][3])
+    if len(turns) == 1:
+        return turns[0]
+    return Score(
+        np.concatenate([turn.returns for turn in turns])[:wanted],
+        np.concatenate([turn.success for turn in turns])[:wanted],
+        np.concatenate([turn.lengths for turn in turns])[:wanted],
+        turns[0].snapshots,
+    )
 
 
 @torch.no_grad()
-def _side_by_side(
-    world: TaskWorld, player: Player, seed: int, every: int
-) -> tuple[Array, Array, Array, Array | None]:
+def _side_by_side(world: TaskWorld, player: Player, seed: int, every: int) -> Score:
     num = world.num_envs
     obs, _ = world.reset(seed=seed)
     player.begin(num)
@@ -88,4 +92,4 @@ def _side_by_side(
             break
         if done.any():  # must be reset to step on; nobody looks at them any more
             obs, _ = world.reset(options={"reset_mask": done})
-    return returns, success, lengths, np.stack(kept) if kept else None
+    return Score(returns, success, lengths, np.stack(kept) if kept else None)
