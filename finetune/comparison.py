@@ -46,7 +46,7 @@ def compare_strategies(
             progress.warn(f"left out: {e}")
             left_out[name] = str(e)
             continue
-        done[name] = files.read_json(run_dir / name / "summary.json")["finetune"]
+        done[name] = _numbers_of(run_dir / name / "summary.json", int(config["steps"]))
     if not done:
         raise UserError(next(iter(left_out.values())))
     summary = {
@@ -89,6 +89,16 @@ def write_page(
         next_command(about),
     ]
     files.replace(folder / "report.html", document(str(about["title"]), "\n".join(parts)))
+
+
+def _numbers_of(path: Path, steps: int) -> dict[str, Any]:
+    """A strategy's numbers. Raises UserError (code 5) if they cannot be drawn."""
+    found = files.read_json(path)
+    with files.sound(path):
+        numbers: dict[str, Any] = found["finetune"]
+        curves({"": numbers}), table({"": numbers}, [int(share * steps) for share in AT])
+        f"{numbers['final']['mean']:g} {numbers['final']['95']:g} {numbers['reward']}"
+    return numbers
 
 
 def _node(name: str) -> dict[str, Any]:

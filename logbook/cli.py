@@ -65,6 +65,12 @@ def report(error: BaseException, run_dir: Path | None = None, what: str = "") ->
         intro = "" if code == Exit.AGAIN else "error: "
         sys.stderr.write(f"{intro}{one_line(f'{label}{error}')}\n")
         return int(code)
+    short = isinstance(error, MemoryError) or "can't allocate memory" in str(error)
+    if short:  # torch's is a RuntimeError
+        line = f"error: {label}out of memory: make what is set large smaller, such as "
+        line += f"agent.replay_size, num_envs or hidden, or raise the limit; {again}"
+        sys.stderr.write(f"{one_line(line)}\n")
+        return int(Exit.SETUP)
     if isinstance(error, OSError) and error.errno in _DISK:
         where = f"{error.filename}: " if error.filename else ""
         line = f"error: {label}{where}{error.strerror}; {_DISK[error.errno]}; {again}"
@@ -85,6 +91,10 @@ def report(error: BaseException, run_dir: Path | None = None, what: str = "") ->
 _DISK = {
     errno.ENOSPC: "make room on that disk",
     errno.EDQUOT: "make room in your quota",
+    errno.EMFILE: "allow more open files, with ulimit -n 1024",
+    errno.ENFILE: "too many files are open on this machine: close some",
+    errno.ENOMEM: "free memory, or raise its limit",
+    errno.EIO: "see that this disk is sound",
     errno.EROFS: "choose a folder that can be written with hydra.run.dir=FOLDER",
     errno.EACCES: "choose a folder that you may write with hydra.run.dir=FOLDER",
 }

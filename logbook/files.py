@@ -218,6 +218,7 @@ def read_json(path: Path, limit: int = SMALL) -> dict[str, Any]:
     """
     try:
         found = parse_json(read_bytes(path, limit))
+        _refuse_depth(found)
     except FileNotFoundError:
         return {}
     except ValueError as error:
@@ -225,6 +226,21 @@ def read_json(path: Path, limit: int = SMALL) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise UserError(f"{path} is damaged: it is no JSON object", Exit.CHECKPOINT)
     return found
+
+
+ODD = (TypeError, ValueError, LookupError, ArithmeticError, AttributeError, AssertionError)
+"""What goes wrong with data that is not what it should be."""
+
+
+@contextmanager
+def sound(path: Path) -> Iterator[None]:
+    """Use what was read from `path`: what does not fit is a UserError (code 5) that names it."""
+    try:
+        yield
+    except ODD as error:
+        why = f"{type(error).__name__}: {' '.join(str(error).split())[:80]}"
+        line = f"{path} does not hold what a run writes there ({why}): put back a copy of it"
+        raise UserError(line, Exit.CHECKPOINT) from None
 
 
 def readable_json(path: Path) -> dict[str, Any]:
@@ -251,6 +267,14 @@ def parse_json(text: bytes) -> Any:
         raise ValueError("nested too deeply") from None
     except UnicodeDecodeError:
         raise ValueError("it is no UTF-8 text") from None
+
+
+def _refuse_depth(value: Any, left: int = 100) -> None:
+    if isinstance(value, dict | list):
+        if not left:
+            raise ValueError("nested too deeply")
+        for inner in value.values() if isinstance(value, dict) else value:
+            _refuse_depth(inner, left - 1)
 
 
 def _refuse(word: str) -> Any:
