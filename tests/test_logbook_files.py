@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from logbook import files, marks, tensors
+from logbook.cli import report
 from logbook.errors import Exit, UserError
 
 ODD = ("link", "dangling", "pipe", "device", "socket", "folder")
@@ -131,3 +132,47 @@ def test_small_files_of_other_types_are_one_line(tmp_path: Path, key: str, value
         marks.status_of(tmp_path)
         marks.sessions_of(tmp_path)
     assert refusal.value.code == Exit.CHECKPOINT
+
+
+def test_data_that_does_not_fit_is_one_line_that_names_its_file(tmp_path: Path) -> None:
+    path = tmp_path / "summary.json"
+    uses: list[Callable[[dict[str, Any]], Any]] = [
+        lambda found: found["absent"], lambda found: found["list"]["x"],
+        lambda found: found["list"][9], lambda found: float(found["text"]),
+        lambda found: 1 / found["none"], lambda found: found["text"].nothing,
+        lambda found: f"{found['list']:g}", lambda found: int(float(found["huge"]) * 1e300),
+    ]  # fmt: skip
+    files.replace(path, files.pretty({"list": [], "text": "x", "none": 0, "huge": 1e300}))
+    for use in uses:
+        with pytest.raises(UserError, match=r"summary\.json does not hold") as refusal:
+            with files.sound(path):
+                use(files.read_json(path))
+        assert refusal.value.code == Exit.CHECKPOINT
+
+
+def test_a_summary_may_not_be_nested_without_end(tmp_path: Path) -> None:
+    path = tmp_path / "summary.json"
+    for depth in (98, 200, 900):
+        path.write_text('{"a": ' + "[" * depth + "]" * depth + "}")
+        if depth < 100:
+            files.read_json(path)
+            continue
+        with pytest.raises(UserError, match="nested too deeply"):
+            files.read_json(path)
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (MemoryError(), "out of memory"),
+        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), "out of mem"),
+        (OSError(24, "Too many open files", "x"), "ulimit -n 1024"),
+        (OSError(12, "Cannot allocate memory", "x"), "free memory"),
+    ],
+)
+def test_what_the_machine_lacks_is_one_line(
+    error: Exception, told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert report(error) == Exit.SETUP
+    line = capsys.readouterr().err
+    assert told in line and line.startswith("error: ") and len(line.splitlines()) == 1
