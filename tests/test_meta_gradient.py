@@ -231,7 +231,7 @@ def test_a_step_on_a_body_stays_near_the_policy_that_takes_it() -> None:
             for m in (memory, after)
         )
         nats[name] = float(old.kl(new).mean())
-    assert 0.05 < nats["tuned"] < 1.5, nats
+    assert 0.05 < nats["tuned"] < 3, nats
     assert min(nats[name] for name in (*parts, "plane")) > 2 * nats["tuned"], nats
 
 

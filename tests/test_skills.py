@@ -59,6 +59,14 @@ def make(name, seed=0, **changes):
 
 
 @pytest.mark.parametrize("name", SKILLS)
+def test_a_rollout_is_seen_from_another_device(name):
+    """Rollouts lie on the CPU, whatever the device that a method learns on."""
+    node = yaml.safe_load(Path(f"configs/skill/{name}.yaml").read_text())
+    skill = build("skill", node, world=SPEC, device=torch.device("meta"), seed=0)
+    skill.observe(batch(skill.sample_z(12).reshape(3, 4, -1)))
+
+
+@pytest.mark.parametrize("name", SKILLS)
 def test_the_law_of_skills(name):
     """Shapes, purity and independence of the leading shape, for every method there is."""
     skill = make(name)
