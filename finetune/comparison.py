@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from finetune.report import NOTE, curves, table
-from logbook import files, identity, leave, progress
+from logbook import files, identity, leave, origin, progress
 from logbook.build import nearest
 from logbook.config import CONFIGS, read_yaml
 from logbook.errors import UserError
@@ -114,12 +114,15 @@ def _node(name: str) -> dict[str, Any]:
 def _claim(run_dir: Path, config: Config, overrides: tuple[str, ...]) -> None:
     """Mark the folder as this comparison's. Raises UserError if it is another run's."""
     files.check_run_folder(run_dir)
-    if (run_dir / "config.yaml").exists():
+    now = config
+    known = (run_dir / "config.yaml").exists()
+    if known:
         identity.recognise(run_dir, config, "finetune")
+        config = identity.begun(run_dir, config)
     run_dir.mkdir(parents=True, exist_ok=True)
     own = identity.digest(config, "finetune")
-    mark = {"schema": 1, "stage": "finetune", "identity": own}
-    files.replace(run_dir / "run.json", files.pretty(mark))
+    told = {"schema": 1, "stage": "finetune", "identity": own}
+    origin.note(run_dir, told, now, known)
     files.replace(run_dir / "overrides.txt", "".join(f"{o}\n" for o in overrides).encode())
     files.replace(run_dir / "config.yaml", identity.to_yaml(config))
     leave.remember(own, config["env"])

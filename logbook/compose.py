@@ -26,18 +26,13 @@ from logbook.build import GROUPS, nearest, trait
 from logbook.config import CONFIGS, check, inherited, read_yaml, selectable
 from logbook.errors import UserError
 from logbook.identity import flat
+from logbook.origin import name_after
 
 ARGUMENTS = ("env.kwargs", "env.task_kwargs")
 """Keys below which any key may stand: arguments that are passed on as they stand."""
 
 
-def _run_name(folder: Any) -> str:
-    """A name for what is made from the run in `folder`: diayn-cheetah-base-0."""
-    parts = [p for p in Path(str(folder or "base")).parts if p not in ("/", ".", "..", "runs")]
-    return re.sub(r"[^\w.,=+@-]", "_", "-".join(parts[-3:]))[:100] or "base"
-
-
-OmegaConf.register_new_resolver("run_name", _run_name, replace=True)
+OmegaConf.register_new_resolver("run_name", lambda f: name_after(str(f or "")), replace=True)
 
 
 def env_of(folder: Path) -> str | None:

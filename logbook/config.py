@@ -165,8 +165,11 @@ def load_config(path: Path, command: str) -> dict[str, Any]:
     except UserError as e:
         raise UserError(f"{path}: {e}", Exit.CHECKPOINT) from None
     from logbook.identity import digest  # which reads configs by this module
+    from logbook.origin import located
 
     leave.admit(path, checked.get("env", {}), digest(raw, command))
+    if "from" in checked:
+        checked["from"] = located(checked["from"], path.parent)
     return checked
 
 
@@ -190,7 +193,7 @@ def _plain(where: str, value: Any) -> None:
     elif isinstance(value, list):
         for inner in value:
             _plain(where, inner)
-    elif isinstance(value, str) and "${" in value:
+    elif isinstance(value, str) and "${" in value and where != "from":  # which may be so named
         raise UserError(f"{where}={value!r} is an interpolation; a saved config holds values only")
     elif not isinstance(value, str | int | float | None):
         raise UserError(f"{where} is a {type(value).__name__}; want a number, word or list")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from logbook import checkpoint, files, identity, leave, marks, progress, versions
+from logbook import checkpoint, files, identity, leave, marks, origin, progress, versions
 from logbook.build import build, lookup, nearest, trait
 from logbook.config import CONFIGS, filled, inherited, load_config, read_yaml
 from logbook.errors import Exit, UserError
@@ -213,16 +213,17 @@ def skills_behind(folder: Path) -> Path | None:
     """The `pretrain` run that a `metatrain` run came from, if there is one; any other itself."""
     if stage_of(folder) != "metatrain":
         return folder
-    origin = Path(str(read_yaml(folder / "config.yaml").get("from") or folder))
-    return origin if stage_of(origin) == "pretrain" else None
+    stored = read_yaml(folder / "config.yaml").get("from") or folder
+    source = Path(origin.located(str(stored), folder) or "")
+    return source if stage_of(source) == "pretrain" else None
 
 
 def _instead(folder: Path, wanted: str) -> str:
     """How to come by a run of the stage that is wanted."""
     if wanted == "metatrain":
         return f"make one with: {progress.paste('metatrain', 'tasks=skills', ('from', folder))}"
-    origin = skills_behind(folder)
-    such = f"such as the one it came from, {pasted(('from', origin))}, " if origin else ""
+    source = skills_behind(folder)
+    such = f"such as the one it came from, {pasted(('from', source))}, " if source else ""
     return f"{such}or choose strategy=adapt"
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from logbook import files, marks
+from logbook import files, marks, origin
 from logbook.config import filled, read_yaml
 from logbook.errors import UserError
 
@@ -57,7 +57,12 @@ def recognise(folder: Path, config: Mapping[str, Any], stage: str) -> list[str]:
     """
     remedy = "give this one its own folder with name=... or hydra.run.dir=..."
     old = read_yaml(folder / "config.yaml")
-    lines = differences(filled(old) if isinstance(old, Mapping) else {}, config)
+    old = filled(old) if isinstance(old, Mapping) else {}
+    lines = differences(old, config)
+    if origin.same(old, config, folder):
+        lines.pop("from", None)
+    elif old.get("from") == config.get("from"):
+        lines["from"] = f"from: {config['from']} holds another run by now"
     before = marks.stage_of(folder, stage)
     if before != stage:
         raise UserError(f"{folder} holds a {before} run: {remedy}")
@@ -73,10 +78,12 @@ def recognise(folder: Path, config: Mapping[str, Any], stage: str) -> list[str]:
 def begun(folder: Path, config: Mapping[str, Any]) -> dict[str, Any]:
     """A config that `recognise` let pass, as the run in `folder` has it.
 
-    Without the keys that came later: under their old values the run has been what it is, and its
-    identity with it.
+    Without the keys that came later, and with the source by its old name: under these the run has
+    been what it is, and its identity with it.
     """
     old = flat(read_yaml(folder / "config.yaml"))
+    if "from" in old:
+        config = {**config, "from": old["from"]}
 
     def kept(node: Mapping[str, Any], prefix: str) -> dict[str, Any]:
         found: dict[str, Any] = {}

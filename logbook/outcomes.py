@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from logbook import files, marks, progress
+from logbook import files, marks, origin, progress
 from logbook.build import ROOT, nearest
 from logbook.config import read_yaml
 from logbook.errors import UserError
@@ -166,7 +166,7 @@ def _read_evaluation(path: Path) -> Outcome:
     family, run = found.get("family"), found.get("run")
     if not isinstance(family, dict) or not isinstance(found.get("meta"), dict):
         raise UserError(f"{path} is not a run, nor a file that evaluate --json wrote")
-    folder = Path(str(run))
+    folder = origin.beside(str(run), path)
     if not (folder / "config.yaml").is_file():
         raise UserError(f"{path} is of the run {run}, which is not there: start where it was made")
     return _outcome(path, folder, found, family)
@@ -187,7 +187,7 @@ def _outcome(
         method += f" on {of_task.get('name')}"
         of_task = config["tasks"]
     source = str(config.get("from") or "")
-    if config.get("name") not in (None, "base", _name_after(source)):
+    if config.get("name") not in (None, "base", origin.name_after(source)):
         method += f" {config['name']}"
     task = str(of_task.get("title", of_task.get("name")))
     if "env" in config and STAGES[stage][1] != "env":
@@ -200,13 +200,8 @@ def _outcome(
         seed,
         flat(config),
         _derived(summary),
-        _source(Path(source)) if source else "",
+        _source(Path(origin.located(source, folder) or "")) if source else "",
     )
-
-
-def _name_after(source: str) -> str:
-    """The name that a run made from another has by itself (logbook/compose.py)."""
-    return "-".join([p for p in Path(source).parts if p not in ("/", ".", "..", "runs")][-3:])
 
 
 def _source(folder: Path) -> str:

@@ -25,7 +25,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from logbook import checkpoint, files, identity, leave, marks, progress, versions
+from logbook import checkpoint, files, identity, leave, marks, origin, progress, versions
 from logbook.checkpoint import CheckpointError, Manifest, State
 from logbook.errors import Exit, UserError
 from logbook.killpoints import reach
@@ -116,8 +116,8 @@ class Run:
                     "choose another folder with name=... or hydra.run.dir=...",
                     Exit.CHECKPOINT,
                 )
-            run = {"schema": 1, "stage": self.stage, "identity": self.identity}
-            files.replace(self.folder / "run.json", files.pretty(run))
+        told = {"schema": 1, "stage": self.stage, "identity": self.identity}
+        origin.note(self.folder, told, self.config, known)
         if not known or changed:
             text = "".join(f"{line}\n" for line in overrides)
             files.replace(self.folder / "overrides.txt", text.encode())

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from logbook import files, progress
+from logbook import files, origin, progress
 from logbook.attempt import attempt
 from logbook.charts import charts, read_curves
 from logbook.config import read_yaml
@@ -122,7 +122,7 @@ def _about(folder: Path) -> Any:
     """What a run was scored on, by its config; None if that cannot be read."""
     try:
         config = read_yaml(folder / "config.yaml")
-        return config["tasks"], config["from"], config["evaluate"]["tasks"]
+        return config["tasks"], origin.known(config, folder), config["evaluate"]["tasks"]
     except (UserError, KeyError, TypeError):
         return None
 
