@@ -48,8 +48,8 @@ def run_all(command: str, stage: Stage, overrides: list[str], config_dirs: list[
             raise JobFailed(code)
 
     try:
-        typed = as_hydra(command, overrides, many=True)
-        hand_over(command, ["-m", *search_path(config_dirs), *typed], task)
+        asked = as_hydra(command, overrides, many=True)
+        hand_over(command, ["-m", *search_path(config_dirs), *asked], task)
     except JobFailed as e:
         return int(e.args[0])
     return next((code for code in codes if code), 0)
