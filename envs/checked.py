@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -70,6 +70,27 @@ def flat(label: str, space: spaces.Space[Any], obs: Any, when: str) -> Array:
         row = spaces.utils.flatten(space, obs)
     assert isinstance(row, np.ndarray)
     return row
+
+
+def remarks(label: str, space: spaces.Space[Any], row: Array) -> Iterator[str]:
+    """What to know of observations that are taken, and yet may not be what was meant."""
+    parts = [space]
+    while parts:
+        part = parts.pop()
+        if isinstance(part, spaces.Dict | spaces.Tuple):
+            parts += part.values() if isinstance(part, spaces.Dict) else part.spaces
+        elif isinstance(part, spaces.Box) and len(part.shape) >= 2 and part.dtype == np.uint8:
+            yield (
+                f"{label}: images of shape {part.shape} become {np.prod(part.shape):,} numbers in "
+                "a row, as observed, for networks without convolutions"
+            )
+    with np.errstate(over="ignore"):
+        steps = np.spacing(np.abs(row).astype(np.float32))
+    for k in np.flatnonzero(np.isfinite(steps) & (steps > 1))[:1]:
+        yield (
+            f"{label}: obs[{k}] is {row[k]:.6g}, where float32 tells steps of {steps[k]:g} apart: "
+            "count from nearer by"
+        )
 
 
 def _misfit(space: spaces.Space[Any], obs: Any, where: str) -> str:

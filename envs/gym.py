@@ -8,7 +8,7 @@ import difflib
 import re
 import sys
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ import numpy as np
 from gymnasium import spaces
 
 from envs.base import Array, WorldError
-from envs.checked import ask, begun, flat, number, reason, stepped
+from envs.checked import ask, begun, flat, number, reason, remarks, stepped
 from envs.looped import LoopedWorld, Outcome
 from envs.measured import MEASURED, is_number, places, source
 
@@ -76,7 +76,12 @@ class Gym(LoopedWorld):
         try:
             one = self.envs[0]
             self._space = _check_spaces(self._label, one)
-            self._measure()
+            try:
+                self._measure()
+            except WorldError:  # some take up what only one may have when they are reset
+                if not self._make_way():
+                    raise
+                self._measure()
         except BaseException:
             self._shut()
             raise
@@ -151,7 +156,7 @@ class Gym(LoopedWorld):
         env = self.envs[0]
         obs, before = self._begin_episode(env, 0)
         row = flat(self._label, self._space, obs, "after a reset")
-        self.remarks = tuple(_remarks(self._label, self._space, row))
+        self.remarks = tuple(remarks(self._label, self._space, row))
         start = places(env)
         env.action_space.seed(0)
         act = env.action_space.sample()
@@ -179,16 +184,20 @@ class Gym(LoopedWorld):
 
     def _open(self) -> None:
         """Make the environments; where only so many may be open, other worlds of them give way."""
-        others = [w for w in _OPEN if w is not self and w._label == self._label]
         try:
             self._make_all()
         except ValueError:
-            if not others:
+            if not self._make_way():
                 raise
-            for world in others:
-                world.suspend()
             self._make_all()
         _OPEN.add(self)
+
+    def _make_way(self) -> bool:
+        """Close the other open worlds of this environment; whether there were any."""
+        others = [w for w in _OPEN if w is not self and w._label == self._label]
+        for world in others:
+            world.suspend()
+        return bool(others)
 
     def _make_all(self) -> None:
         try:
@@ -295,27 +304,6 @@ def _check_spaces(label: str, env: gymnasium.Env[Any, Any]) -> spaces.Space[Any]
             "Discrete, MultiDiscrete, MultiBinary, and Dict or Tuple of these"
         )
     return obs
-
-
-def _remarks(label: str, space: spaces.Space[Any], row: Array) -> Iterator[str]:
-    """What to know of observations that are taken, and yet may not be what was meant."""
-    parts = [space]
-    while parts:
-        part = parts.pop()
-        if isinstance(part, spaces.Dict | spaces.Tuple):
-            parts += part.values() if isinstance(part, spaces.Dict) else part.spaces
-        elif isinstance(part, spaces.Box) and len(part.shape) >= 2 and part.dtype == np.uint8:
-            yield (
-                f"{label}: images of shape {part.shape} become {np.prod(part.shape):,} numbers in "
-                "a row, as observed, for networks without convolutions"
-            )
-    with np.errstate(over="ignore"):
-        steps = np.spacing(np.abs(row).astype(np.float32))
-    for k in np.flatnonzero(np.isfinite(steps) & (steps > 1))[:1]:
-        yield (
-            f"{label}: obs[{k}] is {row[k]:.6g}, where float32 tells steps of {steps[k]:g} apart: "
-            "count from nearer by"
-        )
 
 
 def _flattens(space: spaces.Space[Any]) -> bool:

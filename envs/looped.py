@@ -88,6 +88,7 @@ class LoopedWorld(World):
 
     def _wake(self) -> None:
         if self._asleep is not None:
+            self._make_way()  # it was closed for others
             self._open()
             state, self._asleep = self._asleep, None
             self._load(state)
@@ -232,6 +233,10 @@ class LoopedWorld(World):
         return np.asarray(frame.resize((width, height), Image.Resampling.BILINEAR), np.uint8)
 
     # The hooks.
+
+    def _make_way(self) -> bool:
+        """Close the other open worlds of this environment; whether there were any."""
+        return False
 
     def _open(self) -> None:
         """Make the environments anew, after `_shut`."""

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from logbook.cli import perform
 from logbook.compose import compose
 from logbook.run import Run
 from pretrain.stage import assemble, pretrain_stage
@@ -250,3 +251,56 @@ def test_what_is_lived_in_turns_is_what_is_lived_side_by_side(line, tmp_path, mo
         np.testing.assert_allclose(other.judged.confusion, found[0].judged.confusion, atol=1e-6)
     monkeypatch.setattr(line, "once", True)
     assert widest(make, 6).num_envs == 1 and len(line.open) == 1, "the training's gave way"
+
+
+@pytest.mark.parametrize("error", [SystemExit(0), KeyError("gone"), ValueError("no\n  way")])
+def test_an_env_that_gives_up_in_mid_training_is_one_line(
+    line, tmp_path, monkeypatch, capsys, error
+):
+    """Its own traceback is in FAILED; the exit code says that nothing was finished."""
+    calls, step = [], line.step
+
+    def giving_up(self, act):
+        calls.append(1)
+        if len(calls) > 150:
+            raise error
+        return step(self, act)
+
+    monkeypatch.setattr(line, "step", giving_up)
+    code = perform(pretrain_stage, config_of(), tmp_path / "run", ())
+    said = [row for row in capsys.readouterr().err.splitlines() if "warning" not in row]
+    assert code == 2 and len(said) == 1, said
+    assert said[0].startswith("error: env.id=own_line:own/Line-v0: its step raised ")
+    assert type(error).__name__ in said[0]
+    failed = (tmp_path / "run" / "FAILED").read_text()
+    assert (
+        "in giving_up" in failed
+        and json.loads((tmp_path / "run" / "status.json").read_text())["state"] == "failed"
+    )
+
+
+def test_an_env_that_takes_its_port_when_it_is_reset_gives_way_too(line, tmp_path, monkeypatch):
+    """The training's is closed for a look, and is where it was when the training goes on."""
+    held, reset, close = [], line.reset, line.close
+
+    def taking(self, *, seed=None, options=None):
+        if held and held[0] is not self:
+            raise RuntimeError("port 5005 is in use")
+        held[:] = [self]
+        return reset(self, seed=seed, options=options)
+
+    def giving(self):
+        held[:] = [env for env in held if env is not self]
+        close(self)
+
+    monkeypatch.setattr(line, "reset", taking)
+    monkeypatch.setattr(line, "close", giving)
+    config = config_of("num_envs=1 evaluate.reps=1 steps=60")
+    training = assemble(config)
+    training.collector.collect(3)
+    from logbook.heritage import world_factory
+
+    other = world_factory(config)(num_envs=1)
+    other.reset(seed=0)
+    training.collector.collect(3)
+    assert not training.world.lost.any() and held[0] is training.world.envs[0].unwrapped
