@@ -7,7 +7,7 @@ import re
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from logbook import leave, words
+from logbook import leave, swept, words
 from logbook.build import GROUPS, nearest, trait
 from logbook.config import CONFIGS, check, inherited, read_yaml, selectable
 from logbook.errors import UserError
@@ -87,7 +87,10 @@ def sweep(command: str, overrides: list[str], config_dirs: list[str] | None = No
             key = override.get_key_element()
             values = override.sweep_string_iterator()
             choices.append([composer.parse(f"{key}={value}") for value in values])
-        return [composer.job(list(one)) for one in itertools.product(*choices)]
+        wanted = [list(one) for one in itertools.product(*choices)]
+        jobs, composed = zip(*map(composer.composed, wanted), strict=True)
+        folders = swept.places(wanted, composed, swept.varying(choices))
+        return [replace(job, run_dir=f) for job, f in zip(jobs, folders, strict=True)]
 
 
 def assigned(text: str) -> tuple[str, Any]:
@@ -204,6 +207,10 @@ class _Composer:
 
     def job(self, parsed: list[Override]) -> Job:
         """The run that these overrides describe."""
+        return self.composed(parsed)[0]
+
+    def composed(self, parsed: list[Override]) -> tuple[Job, DictConfig]:
+        """That run, and its config with Hydra's own part."""
         texts = tuple(str(o.input_line) for o in parsed)
         for override in parsed:
             if override.is_delete() and override.key_or_group not in self.choices:
@@ -227,7 +234,7 @@ class _Composer:
             raise UserError(f"{' '.join(texts)}: {reason}") from None
         try:
             config = settled(check(plain(composed), self.command), texts)
-            return Job(config, run_dir, texts)
+            return Job(config, run_dir, texts), composed
         except UserError as e:
             key = str(e).partition(":")[0].partition("=")[0]
             preset = composed.hydra.runtime.choices.get("preset")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
 from typing import Any
 
 import hydra
@@ -32,8 +31,7 @@ def run_all(command: str, stage: Stage, overrides: list[str], config_dirs: list[
     def task(config: DictConfig) -> None:
         node = HydraConfig.get()
         what = f"run {int(node.job.num) + 1} of {len(jobs)} ({' '.join(node.overrides.task)})"
-        folder = Path(node.runtime.output_dir)
-        shown = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
+        shown = jobs[int(node.job.num)].run_dir
         sys.stdout.write(f"{what}: {shown}\n")
         sys.stdout.flush()
         overrides = tuple(str(o) for o in node.overrides.task)
@@ -49,6 +47,7 @@ def run_all(command: str, stage: Stage, overrides: list[str], config_dirs: list[
 
     try:
         asked = as_hydra(command, overrides, many=True)
+        asked.append("hydra.sweep.subdir=.")  # each run makes its own folder
         hand_over(command, ["-m", *search_path(config_dirs), *asked], task)
     except JobFailed as e:
         return int(e.args[0])

@@ -148,7 +148,7 @@ def test_a_sweep_goes_on_after_a_failed_run_and_keeps_its_code(tmp_path):
     words = ("-m", "seed=0,1", "agent.tau=0.5", "steps=9")
     code, out, err, _ = shell(*words, cwd=tmp_path, body=body)
     assert code == 4
-    assert "1 runs/diayn-cheetah/base/agent.tau=0.5/1" in out
+    assert "1 runs/diayn-cheetah/base/1" in out
     assert err.count("\n") == 1 and err.startswith("error: run 1 of 2 (seed=0") and "no luck" in err
 
 
