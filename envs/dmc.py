@@ -60,6 +60,8 @@ class Dmc(LoopedWorld):
     ignored. Frames need `render_mode="rgb_array"`.
     """
 
+    draws = "for some tasks, which observe pictures"
+
     def __init__(
         self,
         *,
@@ -72,8 +74,16 @@ class Dmc(LoopedWorld):
         render_mode: str | None = None,
     ) -> None:
         endless = max_episode_steps is not None
-        with quiet():
-            self.envs = load(domain, task, num_envs, endless=endless, task_kwargs=task_kwargs)
+        try:
+            with quiet():
+                self.envs = load(domain, task, num_envs, endless=endless, task_kwargs=task_kwargs)
+        except Exception as error:  # MuJoCo's and dm_control's differ
+            if "OpenGL" not in str(error):
+                raise
+            raise ValueError(
+                f"env.task={task} observes pictures, and no OpenGL draws here: doctor says what to "
+                "install; a task whose name ends in features needs none"
+            ) from error
         if render_mode is None and domain == "quadruped":
             for env in self.envs:  # escape would open a renderer in every reset, to show its hills
                 env.physics._make_rendering_contexts = _none

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from logbook import leave
-from logbook.errors import Exit, UserError
+from logbook.errors import Exit, UserError, no_memory
 from logbook.signature import (
     Misfit,
     Signature,
@@ -151,18 +151,18 @@ def build(group: str, node: Mapping[str, Any], **context: Any) -> Any:
     values |= {k: v for k, v in context.items() if k in asked}
     try:
         return cls(**values)
-    except ValueError as e:
+    except (MemoryError, RuntimeError, ValueError) as e:
+        if no_memory(e):
+            raise UserError(
+                f"{group}={node['name']} does not fit into memory: make it smaller (widths, "
+                "replay_size, num_envs)",
+                Exit.CAPABILITY,
+            ) from e
+        if not isinstance(e, ValueError):
+            raise
         line = _first_line(e)
         told = line.startswith(f"{group}.")
         raise UserError(line if told else f"{group}={node['name']}: {line}") from e
-    except (MemoryError, RuntimeError) as e:
-        if isinstance(e, RuntimeError) and "alloc" not in str(e):
-            raise
-        raise UserError(
-            f"{group}={node['name']} does not fit into memory: make it smaller (widths, "
-            "replay_size, num_envs)",
-            Exit.CAPABILITY,
-        ) from e
 
 
 def nearest(word: str, choices: list[str]) -> str | None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from logbook import files, leave
-from logbook.errors import Exit, UserError, one_line
+from logbook.errors import Exit, UserError, no_memory, one_line
 from logbook.gl import check_setting
 from logbook.signals import clearing_up
 from logbook.streams import outlive_the_screen
@@ -80,6 +80,14 @@ def report(error: BaseException, run_dir: Path | None = None, what: str = "") ->
         short = str(error.filename)[:60]
         line = f"error: {label}{short}...: {error.strerror}; check that path; {again}"
         sys.stderr.write(f"{one_line(line)}\n")
+        return int(Exit.CONFIG)
+    if no_memory(error):
+        told = " ".join(str(error).split())[:120] or type(error).__name__
+        line = f"this machine's memory is not enough ({told}); take less: num_envs, batches, widths"
+        sys.stderr.write(f"error: {label}{line}; {again}\n")
+        return int(Exit.CAPABILITY)
+    if isinstance(error, FloatingPointError):
+        sys.stderr.write(f"error: {label}{error}: try a lower learning rate; {again}\n")
         return int(Exit.CONFIG)
     sys.stderr.write("".join(traceback.format_exception(error)))
     where = f" in {run_dir}" if run_dir is not None else ""

@@ -43,3 +43,14 @@ def one_line(text: str) -> str:
 
 def _spelled(character: str) -> str:
     return character.encode("unicode_escape").decode()
+
+
+_NO_MEMORY = ("alloc", "out of memory", "storage size", "maximum allowed size", "array is too big")
+
+
+def no_memory(error: BaseException) -> bool:
+    """Whether memory is what is missing: torch and numpy have several words for it."""
+    if isinstance(error, MemoryError):
+        return True
+    told = str(error).lower()
+    return isinstance(error, RuntimeError | ValueError) and any(w in told for w in _NO_MEMORY)

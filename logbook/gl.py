@@ -69,13 +69,19 @@ class Backend:
 
 
 def check_setting() -> None:
-    """Refuse a MUJOCO_GL that would make mujoco's import fail. Raises `UserError` (code 3)."""
+    """See that mujoco can be imported: MUJOCO_GL only says what draws, and physics needs none.
+
+    Raises `UserError` (code 3) for a word that means nothing. Where it names an OpenGL that does
+    not draw here, and under which the import may fail, it is taken back, and there are no pictures.
+    """
     value = _setting()
     known = _NAMES.get(platform.system(), ())
     if value not in (*known, *_OFF, *_ANY):
         raise UserError(
             f"MUJOCO_GL={value}: want one of {', '.join(known)}, disable; or unset it", Exit.SETUP
         )
+    if value in known and "mujoco" not in sys.modules:
+        choose()
 
 
 @functools.cache

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from logbook import checkpoint, files, identity, leave, marks, origin, progress, versions
+from logbook import checkpoint, files, gl, identity, leave, marks, origin, progress, versions
 from logbook.build import build, lookup, nearest, trait
 from logbook.config import CONFIGS, filled, inherited, load_config, read_yaml
 from logbook.errors import Exit, UserError
@@ -52,6 +52,8 @@ def world_factory(config: Mapping[str, Any]) -> WorldFactory:
 
     def make(*, num_envs: int, render_mode: str | None = None, **settings: Any) -> Any:
         node = dict(config["env"])
+        if trait("env", node["name"], "draws", ""):
+            gl.choose()  # before it is imported, for it settles on one then
         asked = from_class(lookup("env", node["name"]))
         node |= {k: v for k, v in settings.items() if k in asked or k not in _OF_MOST}
         return build("env", node, num_envs=num_envs, render_mode=render_mode)

@@ -11,6 +11,7 @@ from logbook.cli import guard, takes_leave, writable
 from logbook.compose import assigned, compose
 from logbook.config import check, load_config
 from logbook.errors import UserError
+from logbook.gl import check_setting
 from logbook.words import folder as path
 
 
@@ -70,6 +71,7 @@ def assess(
         leave.give()
         overrides = [text for text in overrides if not leave.asked([text])]
     config = run_config(folder)
+    check_setting()
     own = config["tasks"]
     config = _with(config, overrides, config_dirs)
     if replay is not None:

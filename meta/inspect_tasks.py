@@ -13,6 +13,7 @@ from logbook.cli import guard, takes_leave, writable
 from logbook.compose import compose
 from logbook.config import load_config
 from logbook.errors import Exit, UserError
+from logbook.gl import check_setting
 from logbook.heritage import runs_of
 from logbook.seeds import seed_for
 from logbook.words import folder as typed_folder
@@ -82,6 +83,7 @@ def inspect(
     if against is not None:
         against_node = _family(against, config_dirs)
     files.check_run_folder(folder)
+    check_setting()
     writable(folder)
     if kind == FITTED:
         from meta.fitted_tasks import inspect_fitted

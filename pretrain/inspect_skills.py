@@ -11,6 +11,7 @@ from logbook import checkpoint, files, progress
 from logbook.cli import guard, takes_leave, writable
 from logbook.config import load_config
 from logbook.errors import Exit, UserError
+from logbook.gl import check_setting
 from logbook.words import folder as typed_folder
 from pretrain.resume import hint
 
@@ -54,6 +55,7 @@ def inspect(
             Exit.CHECKPOINT,
         )
     files.check_run_folder(folder)
+    check_setting()
     writable(folder)
     config = load_config(folder / "config.yaml", "pretrain")
     from pretrain.report import write_report

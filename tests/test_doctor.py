@@ -166,3 +166,37 @@ def test_why_in_words(fresh, monkeypatch, last, told):
 def test_a_crashing_driver_is_survived(monkeypatch):
     monkeypatch.setattr(gl, "_PROBE", "import os; os.abort()")
     assert gl.probe("egl") == (0.0, "its driver crashed (signal 6)")
+
+
+@pytest.mark.parametrize("value", ["osmesa", "egl", "glfw", "glx", "disable", ""])
+def test_physics_needs_no_opengl(tmp_path, value):
+    """Under some, mujoco's own import fails where the library or the driver is missing."""
+    code = (
+        "from logbook.gl import check_setting, choose\ncheck_setting()\n"
+        "import mujoco.batch, envs.hopper\nprint(choose().name or choose().why)"
+    )
+    env = {**os.environ, "MUJOCO_GL": value, "XDG_CACHE_HOME": str(tmp_path)}
+    env = {k: v for k, v in env.items() if k not in ("PYOPENGL_PLATFORM", "DISPLAY")}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0 and len(done.stdout.splitlines()) == 1, done.stderr
+
+
+@pytest.mark.parametrize("drawn", ["", "disable"])
+def test_a_task_that_observes_pictures_works_or_says_what_is_missing(drawn):
+    code = (
+        "from logbook.compose import compose\nfrom logbook.heritage import world_factory\n"
+        "words = 'env=dmc env.domain=manipulation env.task=reach_site_vision'.split()\n"
+        "try:\n    world = world_factory(compose('pretrain', words).config)(num_envs=1)\n"
+        "    print(world.reset(seed=0)[0].shape)\n"
+        "except Exception as e:\n    print(type(e).__name__, e)"
+    )
+    env = {k: v for k, v in os.environ.items() if k not in ("PYOPENGL_PLATFORM", "MUJOCO_GL")}
+    env |= {"MUJOCO_GL": drawn} if drawn else {}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=120
+    )
+    lacks = "UserError env.task=reach_site_vision observes pictures, and no OpenGL draws"
+    draws = not drawn and gl.choose().name is not None
+    assert done.stdout.startswith("(1, " if draws else lacks), done.stdout + done.stderr
