@@ -22,6 +22,7 @@ LIMIT = 180.0  # seconds: the machine may be busy
 LINES = 4  # of a refusal
 WIDTH = 2000  # letters of a refusal
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+_COLOUR = re.compile(r"\x1b\[3\dm(WARN|ERROR)[^\x1b]*\x1b\[0m")  # Gymnasium's own warnings
 _RAN = "The Zen of Python"  # what the module `this` prints when it is imported
 
 
@@ -112,7 +113,7 @@ def judge(
             verdict.other.append(f"{told}: exit code {end.code} is none of ours: {tail}")
         if _RAN in end.said and not leave:
             verdict.code_run.append(f"{told}: the module `this` was imported")
-        if _CONTROL.search(end.said):
+        if _CONTROL.search(_COLOUR.sub("", end.said)):
             verdict.other.append(f"{told}: a control character on the screen")
     for path in sorted({*before, *after}):
         if before.get(path) != after.get(path):
