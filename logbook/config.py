@@ -20,6 +20,7 @@ from logbook import files, leave
 from logbook.build import GROUPS, ROOT, check_node, nearest, typed
 from logbook.errors import Exit, UserError
 from logbook.ranges import in_range
+from logbook.sizes import fit
 
 CONFIGS = ROOT / "configs"
 
@@ -145,6 +146,7 @@ def check(config: Mapping[str, Any], command: str) -> dict[str, Any]:
         checked[group] = check_node(group, config[group])
         _counts(group, checked[group])
         in_range(group, checked[group])
+    fit(checked)
     return checked
 
 

@@ -6,6 +6,7 @@ its group stands before it. A plug-in's keys are its own: its constructor judges
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -93,10 +94,13 @@ def _look(group: str, where: str, node: Mapping[str, Any]) -> None:
         if limit is None:
             continue
         for number in value if isinstance(value, list) else [value]:
+            if isinstance(number, str):  # in a node within a node, which is converted when built
+                with contextlib.suppress(ValueError):
+                    number = float(number)
             if isinstance(number, bool) or not isinstance(number, int | float):
                 continue
             if not limit.holds(number):
                 listed = isinstance(value, list)
-                shown = str(value).replace(" ", "") if listed else f"{value:g}"
+                shown = str(value).replace(" ", "") if listed else f"{number:g}"
                 example = f"[{limit.example}]" if listed else limit.example
                 raise UserError(f"{full}={shown}: want {limit}, for example {full}={example}")

@@ -9,6 +9,16 @@ import torch
 from rl.types import Batch, State, WorldSpec
 
 
+def _memory() -> float:
+    """Bytes that are free, or endless where the system does not say."""
+    try:
+        with open("/proc/meminfo") as file:
+            told = dict(line.split(":") for line in file)
+        return 1024.0 * int(told["MemAvailable"].split()[0])
+    except (OSError, KeyError, ValueError):
+        return float("inf")
+
+
 class Replay:
     """The last `size` transitions on `device`; draws come from a generator of its own.
 
@@ -29,6 +39,13 @@ class Replay:
             self._slices[name] = slice(start, start + width)
             start += width
         self._rew = start  # then: reward, terminated, truncated
+        wanted, there = 4 * size * (start + 3), _memory()
+        if device.type == "cpu" and wanted > there:  # zeros take none until they are written to
+            raise ValueError(
+                f"agent.replay_size={size} of {4 * (start + 3):,} bytes a row (obs of {o} numbers: "
+                f"pictures are flattened) wants {wanted / 2**30:.1f} GiB of memory, and "
+                f"{there / 2**30:.1f} are free: take less"
+            )
         self._rows = torch.zeros(size, start + 3, device=device)
 
     def __len__(self) -> int:

@@ -89,3 +89,10 @@ def test_the_command_refuses_before_torch():
     )
     told = "agent.lr=-1: want above 0, for example agent.lr=1e-3"
     assert done.stdout == f"{int(Exit.CONFIG)} False {told}\n", done.stderr
+
+
+@pytest.mark.parametrize("written", ["5", " 5.0", "1e9", "-1"])
+def test_a_number_written_as_text_is_held_against_its_limit(written):
+    node = {"name": "hierarchy", "controller": {"name": "sac", "gamma": written}}
+    with pytest.raises(UserError, match=r"^strategy\.controller\.gamma=.*: want 0 to 1, for"):
+        in_range("strategy", node)
