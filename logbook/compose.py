@@ -254,6 +254,9 @@ class _Composer:
         if not trait("tasks", str(given["tasks"]), "kind", ""):
             return []  # a hand-made family
         learner, env = given.get("learner", "rl2"), env_of(Path(str(given["from"])))
+        if env is None:  # perhaps it is gone, and the run that was made from it has a copy
+            composed = self._compose(str(o.input_line) for o in parsed)
+            env = env_of(Path(composed.hydra.run.dir) / "proposals")
         body = trait("env", env, "body", "some") if env is not None else "none"
         tuned = {"none": [], "falls": ["bodies", "falling"]}.get(body, ["bodies"])
         options = GlobalHydra.instance().config_loader().get_group_options

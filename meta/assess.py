@@ -72,7 +72,7 @@ def assess(
         overrides = [text for text in overrides if not leave.asked([text])]
     config = run_config(folder)
     check_setting()
-    own = config["tasks"]
+    own, seed = config["tasks"], config["seed"]
     config = _with(config, overrides, config_dirs)
     if replay is not None:
         from meta.taskset import load_tasks
@@ -83,12 +83,14 @@ def assess(
     for place in (save, to.parent if to else None):
         if place is not None:
             writable(place)
-    from meta.stage import examine, family_factory, lessons_of, restore
+    from meta.stage import at_home, examine, family_factory, lessons_of, restore
     from meta.taskset import save_tasks
 
-    learner, step = restore(folder, {**config, "tasks": own})
+    trained = at_home({**config, "tasks": own, "seed": seed}, folder)
+    config = at_home(config, folder)
+    learner, step = restore(folder, trained)
     make = family_factory(config)
-    before, now = family_factory({**config, "tasks": own})(1, 0), make(1, 0)
+    before, now = family_factory(trained)(1, 0), make(1, 0)
     _same_shapes(folder, before, now)
     fitted = lessons_of(folder) if now.lessons() and config["tasks"] == own else None
     numbers, _, tasks = examine(config, learner, tasks, fitted)

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from envs.tasks.base import Tasks
-from logbook import episodes, files, progress
+from logbook import checkpoint, episodes, files, origin, progress
 from logbook.build import build, lookup
+from logbook.config import filled, read_yaml
 from logbook.device import device_of
 from logbook.errors import UserError
 from logbook.heritage import newest_state, runs_of
@@ -67,6 +68,33 @@ def source_of(config: Config) -> Proposer | None:
     return _proposer(str(config["from"]), kind, seed, share, node["floor"])
 
 
+def at_home(config: Config, run: Path) -> dict[str, Any]:
+    """The config with its tasks from the copy that the run in `run` keeps of what was proposed.
+
+    The skills' own run may be gone, or have been trained on. As it is where there is no copy, or
+    where other proposals are asked for than the run's and their source is there.
+    """
+    own = run / "proposals"
+    if not config.get("from") or not checkpoint.listed(run / "checkpoints"):
+        return dict(config)
+    if not checkpoint.listed(own):
+        return dict(config)
+    asked, saved = _proposes(config), _proposes(filled(read_yaml(run / "config.yaml")))
+    if asked == saved:
+        return {**config, "from": str(own)}
+    if asked[0] == saved[0] and origin.holds(Path(str(config["from"]))) is None:
+        progress.warn(f"from={config['from']} is not here: the tasks are those proposed to {run}")
+        return {**config, "from": str(own)}
+    return dict(config)
+
+
+def _proposes(config: Config) -> tuple[Any, ...]:
+    """What a run's proposals depend on besides its source."""
+    node = config["tasks"]
+    kind = getattr(lookup("tasks", node["name"]), "kind", None)
+    return kind, node.get("share", 0.5), node.get("floor"), config["seed"]
+
+
 def learner_of(config: Config, family: Tasks) -> MetaLearner:
     """The config's learner, new. Raises UserError where it does not fit the family."""
     learner: MetaLearner = build(
@@ -105,11 +133,15 @@ def metatrain_stage(config: dict[str, Any], run_dir: Path, overrides: tuple[str,
     """Train the run in `run_dir`, or go on with it; raises UserError to stop early (code 75)."""
     if device_of(config).type == "cpu":
         choose_matmul()
+    asked, config = config, at_home(config, run_dir)
     training = assemble(config)  # before the folder is touched: a mistake leaves nothing behind
-    with Run.open(run_dir, config, stage="metatrain", overrides=overrides) as run:
+    with Run.open(run_dir, asked, stage="metatrain", overrides=overrides) as run:
         if run.done:
             return
         episodes.begin(run, training, run.restore())
+        source = source_of(config)
+        if source is not None:
+            source.save(files.subfolder(run.folder / "proposals"))
         drive(
             training,
             run,
@@ -122,9 +154,6 @@ def metatrain_stage(config: dict[str, Any], run_dir: Path, overrides: tuple[str,
         summary, scores, tasks = examine(
             config, training.learner, lessons=training.family.lessons()
         )
-        source = source_of(config)
-        if source is not None:
-            source.save(files.subfolder(run.folder / "proposals"))
         save_tasks(files.subfolder(run.folder / "held_out"), config["tasks"], tasks, "held out")
         about = facts_of(config, run.folder, training)
         write_report(run.folder, summary, scores, about)

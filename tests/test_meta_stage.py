@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,7 @@ import scipy.stats
 import torch
 from torch import Tensor
 
-from logbook import checkpoint, metrics
+from logbook import checkpoint, files, metrics
 from logbook.build import build
 from logbook.compose import compose
 from logbook.errors import UserError
@@ -360,6 +361,25 @@ def test_skills_propose_tasks_that_another_learner_can_be_given(
         rewards.append(np.array([one.step(a)[1] for a in act]))
     assert np.array_equal(*rewards) and rewards[0].std() > 0
     assert (rewards[0][:, 0] != rewards[0][:, 1]).any()
+
+
+def test_a_run_needs_its_skills_no_more(skilled: Path, tmp_path: Path) -> None:
+    """What was proposed lies in the run from its first step on: its source may go."""
+    source, folder = tmp_path / "a b=c,ü", tmp_path / "meta"
+    shutil.copytree(skilled, source)
+    words = ["tasks=skills", f"from={source}", "tasks.episode_steps=7", *SMALL["maml"].split()]
+    words += [*EVERY["maml"].split(), "learner=maml", "evaluate.tasks=4"]
+    words += [f"hydra.run.dir={folder}"]
+    config = compose("metatrain", words).config
+    metatrain_stage(config, folder)
+    source.rename(tmp_path / "gone")
+    before = files.read_json(folder / "summary.json")["meta"]["returns_by_shot"]
+    assert assess(folder, ["evaluate.tasks=4"], to=tmp_path / "again.json") == 0
+    assert files.read_json(tmp_path / "again.json")["meta"]["returns_by_shot"] == before
+    assert assess(folder, ["seed=3"]) == 0
+    more = [*words, f"steps={2 * config['steps']}"]
+    metatrain_stage(compose("metatrain", more).config, folder)
+    assert files.read_json(folder / "summary.json")["steps"] >= 2 * config["steps"]
 
 
 def test_a_proposal_rewards_what_its_skill_does(skilled: Path) -> None:
