@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import pty
+import signal
 import struct
 import subprocess
 import sys
@@ -53,6 +54,11 @@ def _state(folder: Path) -> str:
     return str(json.loads((folder / "status.json").read_text())["state"])
 
 
+def _at_the_terminal() -> None:
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # ignored where the tests run under nohup
+
+
 def test_a_closed_terminal_saves(tmp_path: Path) -> None:
     screen, inside = pty.openpty()
     fcntl.ioctl(inside, termios.TIOCSWINSZ, struct.pack("4H", 24, 80, 0, 0))
@@ -65,7 +71,7 @@ def test_a_closed_terminal_saves(tmp_path: Path) -> None:
             stdout=inside,
             stderr=inside,
             start_new_session=True,
-            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+            preexec_fn=_at_the_terminal,
         )
     finally:
         os.close(inside)
@@ -73,7 +79,10 @@ def test_a_closed_terminal_saves(tmp_path: Path) -> None:
     while b" steps" not in shown and len(shown) < 10_000:  # the bar moves
         shown += os.read(screen, 4096)
     os.close(screen)
-    assert run.wait(timeout=120) == 75
+    try:
+        assert run.wait(timeout=120) == 75
+    finally:
+        run.kill()
     assert _state(tmp_path) == "stopped" and not (tmp_path / "FAILED").exists()
     assert checkpoint.listed(tmp_path / "checkpoints")
 
