@@ -7,7 +7,7 @@ from typing import Any
 from logbook import progress
 from logbook.record import MANY
 from logbook.run import Run
-from logbook.versions import AGAIN, fitting
+from logbook.versions import AGAIN, alike, fitting
 
 
 def begin(run: Run, training: Any, start: tuple[int, Any] | None) -> None:
@@ -22,6 +22,7 @@ def begin(run: Run, training: Any, start: tuple[int, Any] | None) -> None:
         run.save(0, training.state_dict())
         return
     with fitting(str(run.folder), AGAIN):
+        alike(start[1], training.state_dict())
         training.load_state_dict(start[1])
     lost = int(training.world.lost.sum()) if training.world is not None else 0
     if lost:

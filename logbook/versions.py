@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import platform
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from logbook.build import GROUPS, ROOT
 from logbook.errors import Exit, UserError
@@ -65,6 +66,24 @@ def fitting(place: str, cure: str) -> Iterator[None]:
         why = f"{type(e).__name__}: {' '.join(str(e).split())[:120]}"
         told = f"{place}: its checkpoint was written by another version of this package ({why})"
         raise UserError(f"{told}; {cure}", Exit.CHECKPOINT) from None
+
+
+def alike(state: Any, like: Any, where: str = "") -> None:
+    """Hold a saved state against one of the same training: arrays where arrays are, of their type.
+
+    Lengths may differ, since replays and records grow. Raises ValueError that names the place.
+    """
+    if isinstance(like, Mapping) and isinstance(state, Mapping):
+        for key in like:
+            if key in state:
+                alike(state[key], like[key], f"{where}.{key}" if where else str(key))
+    elif hasattr(like, "dtype") and hasattr(like, "shape"):
+        if type(state) is not type(like):
+            raise ValueError(f"{where} is a {type(state).__name__}, no {type(like).__name__}")
+        if state.dtype != like.dtype or len(state.shape) != len(like.shape):
+            raise ValueError(
+                f"{where} is {state.dtype} {list(state.shape)}, not {like.dtype} {list(like.shape)}"
+            )
 
 
 def _processor() -> str:

@@ -145,3 +145,6 @@ class Collector:
         self._return = np.array(state["return"])
         self._length = np.array(state["length"])
         self.episodes = [(float(r), int(n)) for r, n in state["episodes"]]
+        rows = (self._obs, self._feat, self._z, self._held, self._return, self._length)
+        if any(len(each) != self.world.num_envs for each in rows):
+            raise ValueError(f"its collector is not one of {self.world.num_envs} worlds")

@@ -80,6 +80,9 @@ class Means:
     def load_state_dict(self, state: State) -> None:
         self._sums = {k: torch.as_tensor(v) for k, v in state["sums"].items()}
         self._counts = {k: int(v) for k, v in state["counts"].items()}
+        for key, total in self._sums.items():
+            if total.shape != (len(key.split(",")),) or self._counts[key] < 1:
+                raise ValueError(f"the running means of {key} make no sense")
 
 
 class Resumable(Recorder, Protocol):

@@ -8,16 +8,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from logbook import checkpoint, files, heritage
 from logbook.checkpoint import CheckpointError, Manifest
 from logbook.config import load_config
+from logbook.episodes import begin
 from logbook.errors import Exit, UserError
+from logbook.run import Run
 from meta import proposals
 from meta.fitted_tasks import inspect_fitted
 from meta.stage import restore as restored_learner
+from pretrain.stage import assemble
 from pretrain.stage import restore as restored_skills
 from tests.finetune_runs import metatrain_small, pretrain_small
 from tests.walk_run import fork
@@ -151,3 +155,32 @@ def test_a_reader_beside_a_saving_run_never_finds_nothing(tmp_path: Path) -> Non
         checkpoint.take(parent, "you")
     with pytest.raises(CheckpointError, match="it holds no checkpoint"):
         checkpoint.take(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("where", "value"),
+    [("collector.obs", {}), ("collector.obs", torch.zeros(3, 2)), ("collector.z", -1),
+     ("collector.z", torch.zeros(2, 8, 4)), ("collector.z", torch.zeros(8, 4).double()),
+     ("collector.return", float("nan")), ("collector.return", np.zeros(3)),
+     ("collector.length", 10**18), ("means", {"sums": {"a": []}, "counts": {"a": 1}}),
+     ("means", {"sums": {"a": [1.0]}, "counts": {"a": 0}}), ("agent.replay.count", "x"),
+     ("agent.replay.rows", None), ("step", []), ("updates", 1e999), ("skill", 7)],
+    ids=lambda value: str(value)[:20],
+)  # fmt: skip
+def test_a_sealed_state_of_other_types_is_one_line(
+    tmp_path: Path, runs: dict[str, Path], where: str, value: Any
+) -> None:
+    config = load_config(runs["skills"] / "config.yaml", "pretrain") | {"steps": 300}
+    [newest] = checkpoint.listed(runs["skills"] / "checkpoints")
+    state = checkpoint.load(newest)
+    *parents, last = where.split(".")
+    node = state
+    for key in parents:
+        node = node[key]
+    node[last] = value
+    training = assemble(config)
+    with Run.open(tmp_path, config, stage="pretrain") as run:
+        run.restore()
+        with pytest.raises(UserError, match="checkpoint was written by another") as refusal:
+            begin(run, training, (256, state))
+    assert refusal.value.code == Exit.CHECKPOINT and "\n" not in str(refusal.value)
