@@ -28,6 +28,7 @@ from typing import Any, Self
 from logbook import checkpoint, files, identity, leave, marks, origin, progress, versions
 from logbook.checkpoint import CheckpointError, Manifest, State
 from logbook.errors import Exit, UserError
+from logbook.headline import headline, rows
 from logbook.killpoints import reach
 from logbook.lock import Lock
 from logbook.record import Record
@@ -330,7 +331,7 @@ class Run:
         record = self._opened
         seconds = record.elapsed
         whole: dict[str, Any] = {"stage": self.stage, "steps": self.step, "exact": self.exact}
-        whole["wall_s"] = round(seconds, 1)
+        whole |= headline({**summary, **whole}, self.folder) | {"wall_s": round(seconds, 1)}
         whole |= {"steps_per_s": round(self.step / max(seconds, 1e-9), 1), **summary}
         try:
             record.sync()
@@ -342,8 +343,7 @@ class Run:
         reach("finish.done")
         self.done = True
         record.quiet()
-        shown = identity.flat(whole).items()
-        progress.table([(k, v) for k, v in shown if k.count(".") < 2 and not isinstance(v, list)])
+        progress.table(rows(whole))
         return whole
 
     def _set_status(self, state: str) -> None:
