@@ -110,10 +110,9 @@ def _is_a_curve(numbers: Any) -> bool:
     """Whether a neighbour says who learned, and returns by episode with their intervals."""
     if not isinstance(numbers, Mapping) or not isinstance(numbers.get("learner"), str):
         return False
-    columns = numbers.get("returns_by_shot"), numbers.get("returns_by_shot_95")
-    if not all(isinstance(column, list) and column for column in columns):
+    values, half = numbers.get("returns_by_shot"), numbers.get("returns_by_shot_95")
+    if not (isinstance(values, list) and values and isinstance(half, list) and half):
         return False
-    values, half = columns
     plain = (type(y) in (int, float) and abs(y) < 1e300 for y in [*values, *half])
     return len(values) == len(half) and all(plain)
 
