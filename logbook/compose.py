@@ -63,8 +63,8 @@ class Job:
 def compose(command: str, overrides: list[str], config_dirs: list[str] | None = None) -> Job:
     """Compose `configs/COMMAND.yaml` with the overrides and check the result.
 
-    Later wins: the command's yaml, env, agent, skill, tuned (what a skill likes of an agent),
-    preset, command line. Raises `UserError`.
+    Later wins: the command's yaml, env, agent, skill, tuned (what a skill likes of an agent, a
+    learner of a family and its size), preset, command line. Raises `UserError`.
     """
     with _composer(command, config_dirs) as composer:
         parsed = [composer.parse(text) for text in as_hydra(command, overrides)]
@@ -223,6 +223,8 @@ class _Composer:
         asked = (*self._for_bodies(parsed), *texts)
         try:
             composed = self._compose(asked)
+            if sized := self._for_sizes(composed):
+                composed = self._compose((*sized, *asked))
             run_dir = Path(composed.hydra.run.dir)
         except (HydraException, OmegaConfBaseException) as e:
             known = plain(self._compose(str(o.input_line) for o in chosen))
@@ -261,6 +263,17 @@ class _Composer:
         tuned = {"none": [], "falls": ["bodies", "falling"]}.get(body, ["bodies"])
         options = GlobalHydra.instance().config_loader().get_group_options
         return [f"+tuned/{t}={learner}" for t in tuned if learner in options(f"tuned/{t}")]
+
+    def _for_sizes(self, composed: DictConfig) -> list[str]:
+        """What serves a learner on a family of this size (configs/sized.yaml)."""
+        choices = composed.hydra.runtime.choices
+        pair = f"{choices.get('learner')}-{choices.get('tasks')}"
+        overlays = read_yaml(CONFIGS / "sized.yaml").get(pair)
+        if overlays is None:
+            return []
+        tasks = check(plain(composed), self.command)["tasks"]
+        reached = [o for o, least in overlays.items() if all(tasks[k] >= least[k] for k in least)]
+        return [f"+tuned/sized=[{','.join(reached)}]"] if reached else []
 
     def _compose(self, overrides: Iterable[str]) -> DictConfig:
         return hydra_compose(self.command, [*self._extra, *overrides], return_hydra_config=True)

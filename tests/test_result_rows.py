@@ -21,7 +21,7 @@ import umrl_table  # noqa: E402
 from meta_rows import ROWS  # noqa: E402
 from umrl_worlds import WORLDS, methods_of  # noqa: E402
 
-from logbook.compose import compose  # noqa: E402
+from logbook.compose import compose, sweep  # noqa: E402
 
 LEARNERS = [(world, method) for world in WORLDS for method in methods_of(WORLDS[world])]
 
@@ -37,6 +37,33 @@ def test_a_learner_of_proposals(world: str, method: str) -> None:
     read([*words, f"hydra.run.dir={folder.relative_to(ROOT)}"])
     if "from=" not in " ".join(words):
         compose("metatrain", words)
+
+
+SIZES = {  # what tells a bandit's size, and the row of that size
+    "rl2-bandit_5x10": "tasks.arms=5 tasks.pulls=10",
+    "rl2-bandit_50x10": "tasks.arms=50",
+    "rl2-bandit_5x100": "tasks.arms=5 tasks.pulls=100",
+}
+
+
+@pytest.mark.parametrize("row", SIZES)
+def test_a_bandit_of_a_published_size_is_learned_as_its_row_was(row: str) -> None:
+    words = f"learner=rl2 tasks=bandit {SIZES[row]} evaluate.tasks=4000".split()
+    full = compose("metatrain", ROWS[row].command.split()).config
+    assert compose("metatrain", words).config == full
+    mine = ["steps=70000", "learner.meta_batch=30", "learner.lr=0.5"]
+    typed = compose("metatrain", [*mine, *words]).config
+    same = {"steps": 70_000, "learner": {**full["learner"], "meta_batch": 30, "lr": 0.5}}
+    assert typed == full | same
+
+
+def test_settings_of_both_sizes_and_of_neither() -> None:
+    small, both = sweep("metatrain", ["tasks.arms=5,50", "tasks.pulls=31,32"])[::3]
+    assert small.config == compose("metatrain", ["tasks.pulls=31"]).config
+    assert small.config["learner"] == compose("metatrain", []).config["learner"]
+    found = both.config["learner"]
+    assert both.config["steps"] == 10_000_000
+    assert (found["hidden"], found["lam"], found["meta_batch"]) == (128, 0.9, 500)
 
 
 def a_test(seed: int, tasks: list[float], earned: list[float]) -> dict[str, object]:
