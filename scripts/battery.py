@@ -28,7 +28,19 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from battery import folders, leave, machines, odd, own, saves, sealed, slips, strangers  # noqa: E402
+from battery import (  # noqa: E402
+    folders,
+    leave,
+    machines,
+    odd,
+    own,
+    parts,
+    paths,
+    saves,
+    sealed,
+    slips,
+    strangers,
+)
 from battery.runs import Runs  # noqa: E402
 from battery.starts import Starter  # noqa: E402
 from battery.trial import Kind, Member, Verdict, attempt  # noqa: E402
@@ -43,6 +55,8 @@ KINDS: list[Kind] = [
     *machines.KINDS,
     *own.KINDS,
     *odd.KINDS,
+    *parts.KINDS,
+    *paths.KINDS,
 ]
 COLUMNS = ("tries", "as it should be", "tracebacks", "hangs", "bytes outside", "code run", "other")
 

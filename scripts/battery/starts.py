@@ -71,9 +71,11 @@ class Starter:
     ) -> Ended:
         """Run `words` in `cwd` and wait; `meanwhile` gets its process id while it runs.
 
-        `limits` are of the kind `{"RLIMIT_NOFILE": 10}`. After `limit` seconds its group is killed.
+        `limits` are of the kind `{"RLIMIT_NOFILE": 10}`. After `limit` seconds, or
+        more on a busy machine, its group is killed.
         """
         began = time.monotonic()
+        limit *= max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))  # others may be at work here
         log = cwd.parent / f"log-{time.monotonic_ns()}"
         out, err = Path(f"{log}.out"), Path(f"{log}.err")
         request = {"words": words, "cwd": str(cwd), "env": dict(env), "limits": dict(limits or {})}
