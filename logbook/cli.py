@@ -16,6 +16,7 @@ from logbook.errors import Exit, UserError, no_memory, one_line
 from logbook.gl import check_setting
 from logbook.signals import clearing_up
 from logbook.streams import outlive_the_screen
+from logbook.words import folder as typed_folder
 
 Stage = Callable[[dict[str, Any], Path, tuple[str, ...]], None]
 """What a command does with a checked config, its run folder and the overrides as typed."""
@@ -77,8 +78,8 @@ def report(error: BaseException, run_dir: Path | None = None, what: str = "") ->
         sys.stderr.write(f"{one_line(line)}\n")
         return int(Exit.SETUP)
     if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:  # no such path can exist
-        short = str(error.filename)[:60]
-        line = f"error: {label}{short}...: {error.strerror}; check that path; {again}"
+        shown = str(error.filename)[:60]
+        line = f"error: {label}{shown}...: {error.strerror}; check that path; {again}"
         sys.stderr.write(f"{one_line(line)}\n")
         return int(Exit.CONFIG)
     if no_memory(error):
@@ -108,12 +109,14 @@ _DISK = {
 }
 
 
-def writable(folder: Path, megabytes: int = 64) -> None:
+_ELSEWHERE = "choose another with hydra.run.dir=FOLDER"
+
+
+def writable(folder: Path, megabytes: int = 64, remedy: str = _ELSEWHERE) -> None:
     """See that the run folder, or the one it will be made in, takes files; makes no folder.
 
-    Raises `UserError` with code 3.
+    Raises `UserError` with code 3, which ends with the remedy.
     """
-    remedy = "choose another with hydra.run.dir=FOLDER"
     try:
         there = next(p for p in (folder, *folder.absolute().parents) if os.path.lexists(p))
         probe = there / f".probe-{os.getpid()}"
@@ -134,6 +137,29 @@ def writable(folder: Path, megabytes: int = 64) -> None:
             f"or {remedy}",
             Exit.SETUP,
         )
+
+
+def takes_out(parser: argparse.ArgumentParser) -> None:
+    """Let a command that looks at a run take `--out`."""
+    told = "write the pages there, not into RUN: for a run that is read-only"
+    parser.add_argument("--out", type=typed_folder, metavar="FOLDER", help=told)
+
+
+def outlet(run: Path, out: Path | None) -> Path:
+    """The folder for what is made of a look at a run: `out`, which is made, or the run's own.
+
+    Raises `UserError`: code 3 if it takes no files, 2 if `out` is a run itself.
+    """
+    if out is None:
+        writable(run, remedy="write the pages elsewhere with --out FOLDER")
+        return run
+    remedy = "choose another with --out FOLDER"
+    if any((out / name).exists() for name in ("config.yaml", "run.json", "checkpoints")):
+        raise UserError(f"--out {out} is a run, whose own pages would be lost; {remedy}")
+    writable(out, remedy=remedy)
+    out.mkdir(parents=True, exist_ok=True)
+    files.check_run_folder(out)
+    return out
 
 
 def device_exists(device: str) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import html
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from logbook import progress
 
@@ -123,10 +125,16 @@ def tile(
     )
 
 
-def file_list(folder: Path) -> str:
-    """Links to the raw files of a run, and how to see its curves live."""
+def file_list(folder: Path, page_in: Path | None = None) -> str:
+    """Links to the raw files of a run from a page in `page_in`, and how to see its curves live.
+
+    None: the page lies in the run's own folder.
+    """
+    page_in = page_in or folder
+    way = f"{quote(os.path.relpath(folder.resolve(), page_in.resolve()))}/"
+    way = "" if way == "./" else way
     names = ("summary.json", "metrics.jsonl", "config.yaml", "overrides.txt", "versions.json")
-    there = [f'<a href="{name}">{name}</a>' for name in names]  # the first is written last
+    there = [f'<a href="{way}{name}">{name}</a>' for name in names]  # the first is written last
     line = progress.paste("tensorboard", "--logdir", folder, "--host", "127.0.0.1")
     return (
         f"<h2>Files</h2><p>{' &middot; '.join(there)}</p><p class=soft>The same curves, live:</p>"

@@ -17,8 +17,8 @@ from logbook.markup import document, escape, facts, next_command
 CELLS = 60  # of a map, along each axis
 
 
-def inspect_fitted(folder: Path, config: Mapping[str, Any]) -> int:
-    """Write `folder`/tasks.html, tasks.json and tasks/fitted.png from the newest checkpoint.
+def inspect_fitted(folder: Path, config: Mapping[str, Any], to: Path) -> int:
+    """Write `to`/tasks.html, tasks.json and tasks/fitted.png from the run's newest checkpoint.
 
     Returns the exit code. Raises UserError (5) if no checkpoint can be trusted.
     """
@@ -30,9 +30,9 @@ def inspect_fitted(folder: Path, config: Mapping[str, Any]) -> int:
     middle, half = (low + high) / 2, 0.6 * (high - low).max() + 0.05
     x, y = np.linspace(middle - half, middle + half, CELLS).T
     maps = family.rewards_at(np.stack(np.meshgrid(x, y), -1))  # [y, x, K]
-    files.subfolder(folder / "tasks")
+    files.subfolder(to / "tasks")
     limit = float(np.quantile(np.abs(family.rewards_at(fit["states"])), 0.95))
-    _draw(folder / "tasks" / "fitted.png", x, y, maps, limit, fit)
+    _draw(to / "tasks" / "fitted.png", x, y, maps, limit, fit)
     rows = [
         {"share": float(s), "middle": m.tolist(), "spread": d.tolist()}
         for s, m, d in zip(fit["share"], fit["middle"], fit["spread"], strict=True)
@@ -40,20 +40,20 @@ def inspect_fitted(folder: Path, config: Mapping[str, Any]) -> int:
     entropy = read_curves(folder / "metrics.jsonl").get("tasks/entropy", [])
     numbers = {"step": int(state["step"]), "updates": int(fit["updates"]), "components": rows}
     numbers["entropy"] = [list(point) for point in entropy]
-    files.replace(folder / "tasks.json", files.pretty(numbers))
+    files.replace(to / "tasks.json", files.pretty(numbers))
     about = {
         "title": "Fitted tasks",
         "env steps": f"{state['step']:,}",
         "updates": fit["updates"],
         "next": progress.paste("evaluate", folder, "tasks=point_goal"),
     }
-    files.replace(folder / "tasks.html", document("Fitted tasks", _page(about, rows, entropy)))
+    files.replace(to / "tasks.html", document("Fitted tasks", _page(about, rows, entropy)))
     effective = float(np.exp(-(fit["share"] * np.log(np.maximum(fit["share"], 1e-12))).sum()))
     told: list[tuple[str, Any]] = [("components", f"{len(rows)}, effectively {effective:.1f}")]
     if entropy:
         told.append(("entropy of states", f"{entropy[0][1]:.2f} to {entropy[-1][1]:.2f} nats"))
     progress.table(told)
-    progress.say(f"look at {folder / 'tasks.html'}")
+    progress.say(f"look at {to / 'tasks.html'}")
     return 0
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from logbook import checkpoint, files, marks, progress
 from logbook.build import build, check_node, lookup
-from logbook.cli import guard, takes_leave, writable
+from logbook.cli import guard, outlet, takes_leave, takes_out
 from logbook.compose import compose
 from logbook.config import load_config
 from logbook.errors import Exit, UserError
@@ -48,6 +48,7 @@ def _main() -> int:
     parser.add_argument("--kind", choices=["skills", "random"], help="of a pretrain run (skills)")
     parser.add_argument("--steps", type=_count, help=f"length of an episode ({STEPS} at most)")
     parser.add_argument("--reps", type=_count, default=REPS, help="episodes of each policy")
+    takes_out(parser)
     takes_leave(parser)
     flags = parser.parse_args()
     return inspect(
@@ -57,6 +58,7 @@ def _main() -> int:
         kind=flags.kind,
         steps=flags.steps,
         reps=flags.reps,
+        out=flags.out,
     )
 
 
@@ -74,9 +76,11 @@ def inspect(
     kind: str | None = None,
     steps: int | None = None,
     reps: int = REPS,
+    out: Path | None = None,
 ) -> int:
     """Write `folder`/tasks.html, tasks.json and tasks/*.png; returns the exit code.
 
+    They are written to `out` if that is given: then nothing in `folder` changes.
     Raises UserError: code 2 if the run proposes no tasks, 5 if it cannot be trusted.
     """
     config, stage, kind = _record(folder, kind)
@@ -84,13 +88,13 @@ def inspect(
         against_node = _family(against, config_dirs)
     files.check_run_folder(folder)
     check_setting()
-    writable(folder)
+    to = outlet(folder, out)
     if kind == FITTED:
         from meta.fitted_tasks import inspect_fitted
 
         if against is not None:
             raise UserError(f"--against {against}: these tasks follow the learner, leave it out")
-        return inspect_fitted(folder, config)
+        return inspect_fitted(folder, config, to)
     import numpy as np
     import torch
 
@@ -132,7 +136,7 @@ def inspect(
             )
     drawn = reward_map(found, seen, paid)
     numbers["map"] = {"axes": list(drawn.axes), "exact": drawn.exact, "told": _told(drawn)}
-    place = files.subfolder(folder / "tasks")
+    place = files.subfolder(to / "tasks")
     made = draw_tasks(place, seen, paid, extremes(paid), drawn)
     for old in place.glob("task_*.png"):
         if old.name not in made:
@@ -140,12 +144,12 @@ def inspect(
     pictures = [f"tasks/{name}" for name in made]
     from meta.task_page import write_page
 
-    write_page(folder / "tasks.html", numbers, pictures, about(folder, config, stage, numbers))
+    write_page(to / "tasks.html", numbers, pictures, about(folder, config, stage, numbers))
     kept = {**numbers, "values": {"at": [a.tolist() for a in drawn.at]}}
     kept["values"]["reward"] = np.where(np.isfinite(drawn.values), drawn.values, 0.0).round(4)
     kept["values"]["reward"] = kept["values"]["reward"].tolist()
-    files.replace(folder / "tasks.json", files.pretty(kept))
-    tell(folder, numbers)
+    files.replace(to / "tasks.json", files.pretty(kept))
+    tell(to, numbers)
     return 0
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from logbook import checkpoint, files, progress
-from logbook.cli import guard, takes_leave, writable
+from logbook.cli import guard, outlet, takes_leave, takes_out
 from logbook.config import load_config
 from logbook.errors import Exit, UserError
 from logbook.gl import check_setting
@@ -30,9 +30,11 @@ def _main() -> int:
     parser.add_argument("--steps", type=_count, help="length of a rollout (default: as configured)")
     parser.add_argument("--reps", type=_count, help="rollouts of each skill")
     parser.add_argument("--no-videos", action="store_true", help="only the map and the numbers")
+    takes_out(parser)
     takes_leave(parser)
     flags = parser.parse_args()
-    return inspect(flags.run, steps=flags.steps, reps=flags.reps, videos=not flags.no_videos)
+    videos = not flags.no_videos
+    return inspect(flags.run, steps=flags.steps, reps=flags.reps, videos=videos, out=flags.out)
 
 
 def inspect(
@@ -41,9 +43,11 @@ def inspect(
     steps: int | None = None,
     reps: int | None = None,
     videos: bool = True,
+    out: Path | None = None,
 ) -> int:
     """Make the atlas of the run in `folder` from its newest checkpoint; returns the exit code.
 
+    It is written to `out` if that is given: then nothing in `folder` changes.
     Raises UserError: code 2 if it is no run, 5 if it has no checkpoint that can be trusted.
     """
     if not (folder / "config.yaml").is_file():
@@ -56,16 +60,18 @@ def inspect(
         )
     files.check_run_folder(folder)
     check_setting()
-    writable(folder)
+    to = outlet(folder, out)
     config = load_config(folder / "config.yaml", "pretrain")
     from pretrain.report import write_report
     from pretrain.stage import about, look, restore
 
     training = restore(folder, config)
-    numbers = look(folder, config, training, steps=steps, reps=reps, videos=videos)
+    numbers = look(folder, config, training, steps=steps, reps=reps, videos=videos, to=to)
     summary = files.read_json(folder / "summary.json")
-    write_report(folder, summary | numbers, about(config, folder, training))
-    tell(folder, numbers)
+    if to != folder:
+        files.replace(to / "summary.json", files.pretty(summary | numbers))  # the page leads there
+    write_report(folder, summary | numbers, about(config, folder, training), to)
+    tell(to, numbers)
     return 0
 
 

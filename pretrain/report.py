@@ -21,25 +21,30 @@ FIRST = (  # the curves that a reader wants first; the others follow under their
 )
 
 
-def write_report(folder: Path, summary: Mapping[str, Any], about: Mapping[str, Any]) -> None:
-    """Write `folder`/report.html from its metrics.jsonl and the numbers of summary.json.
+def write_report(
+    folder: Path, summary: Mapping[str, Any], about: Mapping[str, Any], to: Path | None = None
+) -> None:
+    """Write report.html from the metrics.jsonl of `folder` and the numbers of summary.json.
+
+    It stands in `to`, beside index.html; None: in `folder`.
 
     `about` holds `title`, `next` and facts to show, as for `make_atlas`.
     """
+    to = to or folder
     title = str(about.get("title", "Report"))
     curves = read_curves(folder / "metrics.jsonl")
     parts = [
         f"<h1>{escape(title)}</h1>",
         facts(about),
-        _links(folder, summary),
+        _links(to, summary),
         alarm_box(summary["alarms"]) if "alarms" in summary else "",
         tiles(summary) if "skills" in summary else "",
         "<h2>Training</h2>",
         charts(curves, FIRST) or "<p class=soft>No rows were logged.</p>",
-        file_list(folder),
+        file_list(folder, to),
         next_command(about),
     ]
-    files.replace(folder / "report.html", document(title, "\n".join(parts)))
+    files.replace(to / "report.html", document(title, "\n".join(parts)))
 
 
 def _links(folder: Path, summary: Mapping[str, Any]) -> str:

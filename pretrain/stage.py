@@ -106,10 +106,11 @@ def look(
     steps: int | None = None,
     reps: int | None = None,
     videos: bool | None = None,
+    to: Path | None = None,
 ) -> Numbers:
-    """Evaluate the skills and draw the atlas into `folder`; returns the numbers of summary.json.
+    """Evaluate the skills and draw the atlas into `to`; returns the numbers of summary.json.
 
-    Arguments left at None come from the config.
+    Arguments left at None come from the config, `to` is then the run's own folder.
     """
     seed = seed_for(int(config["seed"]), "evaluation")
     make = world_factory(config)
@@ -118,7 +119,7 @@ def look(
     numbers, taken = evaluate(make, training.agent, training.skill, seed, steps=steps, reps=reps)
     facts = about(config, folder, training)
     drawn = make_atlas(
-        folder,
+        to or folder,
         make,
         training.agent,
         training.skill,

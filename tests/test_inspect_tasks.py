@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from urllib.parse import unquote
 
 import numpy as np
 import pytest
 import torch
 
 from logbook.build import build
+from logbook.cli import outlet
 from logbook.config import CONFIGS, read_yaml
 from logbook.errors import Exit, UserError
 from meta import task_views
@@ -20,6 +23,7 @@ from meta.inspect_tasks import inspect
 from meta.proposals import Proposer
 from meta.task_numbers import alarms, measured, overlap
 from meta.task_pictures import extremes
+from pretrain import inspect_skills
 
 PLACES = np.array([[3.0, 0.0], [-3.0, 0.0], [3.0, 0.1]], np.float32)
 NODE = read_yaml(CONFIGS / "env" / "point.yaml")
@@ -223,6 +227,52 @@ def test_page_of_a_pretrain_run(run, capsys):
     again = json.loads((run / "tasks.json").read_text())
     assert again["kind"] == "random" and again["difficulty"]["own_best"] is None
     assert again["steps"] == 5
+
+
+def contents(folder: Path) -> dict[str, str]:
+    """A digest of every file of a folder, and what folders there are."""
+    return {
+        str(p.relative_to(folder)): hashlib.sha256(
+            p.read_bytes() if p.is_file() else b""
+        ).hexdigest()
+        for p in folder.rglob("*")
+    }
+
+
+@pytest.mark.parametrize("look", ["tasks", "skills"])
+def test_pages_may_be_written_elsewhere_and_the_run_is_left_alone(look, run, tmp_path, capsys):
+    """Whoever runs this may write everywhere, so that the run is untouched is seen in its bytes."""
+    before, out = contents(run), tmp_path / "deep" / "pages"
+    if look == "tasks":
+        assert inspect(run, reps=1, steps=5, out=out) == 0
+        pages = {"tasks.html"}
+    else:
+        assert inspect_skills.inspect(run, reps=1, steps=5, videos=False, out=out) == 0
+        pages = {"index.html", "report.html"}
+    assert contents(run) == before
+    assert f"look at {out}" in capsys.readouterr().out
+    assert pages == {p.name for p in out.glob("*.html")}
+    for page in pages:
+        links = re.findall(r'(?:src|href)="([^"]+)"', (out / page).read_text())
+        missing = {Path(link).name for link in links if not (out / unquote(link)).is_file()}
+        assert links and missing <= {"versions.json", "overrides.txt"}, missing
+
+
+@pytest.mark.parametrize("looking", [inspect, inspect_skills.inspect])
+def test_pages_go_into_no_other_run_and_nowhere_that_takes_no_files(looking, run, tmp_path):
+    blocked = tmp_path / "file"
+    blocked.write_text("mine")
+    for out, code in ((run, Exit.CONFIG), (blocked, Exit.SETUP), (blocked / "in", Exit.SETUP)):
+        with pytest.raises(UserError, match="choose another with --out FOLDER$") as caught:
+            looking(run, out=out)
+        assert caught.value.code == code and str(out) in str(caught.value)
+    assert blocked.read_text() == "mine"
+
+
+def test_where_a_run_takes_no_files_the_remedy_is_out(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="--out FOLDER$"):
+        outlet(tmp_path / "file", None)
 
 
 def test_mistakes_are_one_line(run, tmp_path):
