@@ -66,8 +66,8 @@ def report(error: BaseException, run_dir: Path | None = None, what: str = "") ->
         intro = "" if code == Exit.AGAIN else "error: "
         sys.stderr.write(f"{intro}{one_line(f'{label}{error}')}\n")
         return int(code)
-    short = isinstance(error, MemoryError) or "can't allocate memory" in str(error)
-    if short:  # torch's is a RuntimeError
+    starved = isinstance(error, MemoryError) or "can't allocate memory" in str(error)
+    if starved:  # torch's is a RuntimeError
         line = f"error: {label}out of memory: make what is set large smaller, such as "
         line += f"agent.replay_size, num_envs or hidden, or raise the limit; {again}"
         sys.stderr.write(f"{one_line(line)}\n")
