@@ -9,6 +9,7 @@ import numpy as np
 
 from envs.base import World
 from finetune.task.base import Array, Task
+from logbook.errors import UserError
 from rl.types import State, WorldSpec
 
 _LARGEST = float(np.finfo(np.float32).max)
@@ -52,9 +53,7 @@ class TaskWorld:
         obs, rew, terminated, truncated, info = self.inner.step(actions)
         self.taken += self.num_envs
         valid = ~info["unstable"]
-        paid, success, memory = self.task.judge(
-            self._feat, info["feat"], self._acts(actions), rew, self._memory
-        )
+        paid, success, memory = self._judged(info["feat"], self._acts(actions), rew)
         paid, success = np.where(valid, paid, 0.0), success & valid
         if not np.abs(paid).max(initial=0.0) <= _LARGEST:
             raise ValueError(
@@ -68,6 +67,27 @@ class TaskWorld:
             terminated = terminated | success
             truncated = truncated & ~terminated
         return self._shown(obs), paid, terminated, truncated, {**info, "success": success}
+
+    def _judged(self, feat: Array, acts: Array, rew: Array) -> tuple[Array, Array, Array]:
+        """What the task says of a step. Raises UserError if it is no reward, success and memory."""
+        try:
+            paid, success, memory = self.task.judge(self._feat, feat, acts, rew, self._memory)
+            said = np.asarray(paid, np.float64), np.asarray(success, np.bool_), np.asarray(memory)
+        except Exception as e:
+            if isinstance(e, UserError) or str(e).startswith("task."):  # a formula's own words
+                raise
+            raise UserError(f"task={self.task.title}: judge: {type(e).__name__}: {e}") from e
+        for what, got, want in zip(
+            ("a reward", "a success", "a memory"),
+            said,
+            (rew.shape, rew.shape, self._memory.shape),
+            strict=True,
+        ):
+            if got.shape != want:
+                raise UserError(
+                    f"task={self.task.title}: judge gives {what} of shape {got.shape}, want {want}"
+                )
+        return said
 
     def _acts(self, actions: Array) -> Array:
         """What the world was given, [N, A]; one-hot if discrete."""

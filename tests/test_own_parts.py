@@ -8,11 +8,14 @@ from __future__ import annotations
 import json
 import sys
 
+import numpy as np
 import pytest
 
 from finetune.stage import finetune_stage
+from finetune.world import TaskWorld
 from logbook.build import build
 from logbook.compose import compose
+from logbook.config import CONFIGS, read_yaml
 from logbook.errors import UserError
 from meta.assess import assess
 from meta.inspect_tasks import inspect
@@ -243,3 +246,23 @@ def test_only_what_a_world_takes_is_given_to_it(conf):
         make(num_envs=2, mas=3)
     with pytest.raises(UserError, match="env.threads: rail has no such key"):
         build("env", {"name": "rail", "mass": 1.0, "threads": 1}, num_envs=1)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ("np.ones((len(x), 2)), inside, memory", r"a reward of shape \(4, 2\), want \(4,\)"),
+        ("x, True, memory", r"a success of shape \(\), want \(4,\)"),
+        ("x, inside, memory[:1]", r"a memory of shape \(1, 0\), want \(4, 0\)"),
+        ("x, inside", "judge: .*values to unpack"),
+        ("x.nothing, inside, memory", "judge: AttributeError"),
+    ],
+)
+def test_what_a_task_of_ones_own_does_wrong_is_one_line(wrong: str, told: str) -> None:
+    space: dict = {}
+    exec(BAND.replace("inside.astype(np.float64), inside, memory", wrong), space)
+    inner = build("env", read_yaml(CONFIGS / "env" / "point.yaml"), num_envs=4)
+    world = TaskWorld(inner, space["Band"](world=inner.world_spec, low=0.0, high=1.0))
+    world.reset(seed=0)
+    with pytest.raises(UserError, match=told):
+        world.step(np.zeros((4, 2), np.float32))
