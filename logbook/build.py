@@ -222,7 +222,8 @@ def _shown(value: Any) -> str:
     """A value as one types it."""
     if value is None:
         return "null"
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    text = str(value).lower() if isinstance(value, bool) else str(value)
+    return text if len(text) <= 200 else f"{text[:200]}..."
 
 
 def _keys(group: str, key: str, wanted: Signature) -> str:

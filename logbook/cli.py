@@ -208,9 +208,12 @@ def _flags(name: str) -> argparse.ArgumentParser:
     parser.add_argument("--config-dir", action="append", metavar="FOLDER")
     takes_leave(parser)
     for flag in ("--hydra-help", "--shell-completion", "-sc"):
-        parser.add_argument(flag, dest="hydra", action="store_true")
-    parser.add_argument("--info", "-i", dest="hydra", nargs="?", const=True)
+        parser.add_argument(flag, dest="hydra", action="append_const", const=flag)
+    parser.add_argument("--info", "-i", nargs="?", const="all", choices=_INFO)
     return parser
+
+
+_INFO = ["all", "config", "defaults", "defaults-tree", "plugins", "searchpath"]
 
 
 def _command(name: str, stage: Stage, argv: list[str]) -> int:
@@ -226,10 +229,12 @@ def _command(name: str, stage: Stage, argv: list[str]) -> int:
 
         sys.stdout.write(help_text(name, flags.config_dir or []))
         return 0
-    if flags.hydra or flags.cfg in ("hydra", "all"):
-        from logbook.sweep import hand_over
+    if flags.hydra or flags.info or flags.cfg in ("hydra", "all"):
+        from logbook.sweep import show
 
-        hand_over(name, argv)
+        shown = [f"--info={flags.info}"] if flags.info else []
+        shown += [f"--cfg={flags.cfg}"] if flags.cfg else []
+        show(name, [*(flags.hydra or []), *shown], flags.overrides, flags.config_dir)
         return 0
     if flags.multirun:
         from logbook.sweep import run_all

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import math
 import re
-import shlex
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,6 @@ from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.object_type import ObjectType
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
@@ -27,6 +26,9 @@ from logbook.config import CONFIGS, check, inherited, read_yaml, selectable
 from logbook.errors import UserError
 from logbook.identity import flat
 from logbook.origin import name_after
+from logbook.overrides import MOST_RUNS, read_one, reason, values_of
+from logbook.own_files import search_path
+from logbook.plain_yaml import choices_in
 
 ARGUMENTS = ("env.kwargs", "env.task_kwargs")
 """Keys below which any key may stand: arguments that are passed on as they stand."""
@@ -84,36 +86,21 @@ def sweep(command: str, overrides: list[str], config_dirs: list[str] | None = No
             if not override.is_sweep_override():
                 choices.append([override])
                 continue
-            key = override.get_key_element()
-            values = override.sweep_string_iterator()
-            choices.append([composer.parse(f"{key}={value}") for value in values])
+            choices.append([composer.parse(text) for text in values_of(override)])
+        count = math.prod(map(len, choices))
+        if count > MOST_RUNS:
+            raise UserError(f"-m: these are {count:,} runs; at most {MOST_RUNS:,} at once")
         wanted = [list(one) for one in itertools.product(*choices)]
         jobs, composed = zip(*map(composer.composed, wanted), strict=True)
         folders = swept.places(wanted, composed, swept.varying(choices))
         return [replace(job, run_dir=f) for job, f in zip(jobs, folders, strict=True)]
 
 
-def assigned(text: str) -> tuple[str, Any]:
-    """The key and the value of KEY=VALUE, where nothing is composed. Raises UserError."""
-    key, equals, value = text.partition("=")
-    if not equals or not key or not value.strip():
-        raise UserError(f"{text!r}: write KEY=VALUE, such as evaluate.tasks=100")
-    override = _read(text)
-    if override.is_sweep_override():
-        raise UserError(f"{text} asks for several: give one value")
-    return override.key_or_group, override.value()
-
-
-def _read(text: str) -> Override:
-    try:
-        return OverridesParser.create().parse_override(text)
-    except HydraException as e:
-        key, _, value = text.partition("=")
-        reason = str(e).splitlines()[0] if str(e) else "a bracket or quote is left open"
-        raise UserError(
-            f"{text!r} cannot be read ({reason}): write KEY=VALUE and quote odd characters, "
-            f"such as {shlex.quote(f'{key}={words.quoted(value)}')}"
-        ) from None
+def read(command: str, overrides: list[str]) -> None:
+    """Refuse what Hydra's grammar, or we, cannot read. Raises `UserError`."""
+    with _composer(command, None) as composer:
+        for text in as_hydra(command, overrides, many=True):
+            composer.parse(text)
 
 
 def as_hydra(command: str, overrides: list[str], many: bool = False) -> list[str]:
@@ -143,8 +130,8 @@ def settled(config: dict[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
     if "env" not in config:
         return config
     typed = {text.partition("=")[0].strip().lstrip("+") for text in overrides}
-    kwargs = flat({"env": {"kwargs": config["env"].get("kwargs") or {}}})
-    given = all(any(f"{key}.".startswith(f"{word}.") for word in typed) for key in kwargs)
+    passed = flat({"env": leave.arguments(config["env"])})
+    given = all(any(f"{key}.".startswith(f"{word}.") for word in typed) for key in passed)
     return {**config, "env": leave.settle(config["env"], given)}
 
 
@@ -158,18 +145,6 @@ def plain(config: DictConfig) -> dict[str, Any]:
         raise UserError(f"{key}: {str(e).splitlines()[0]}") from None
     assert isinstance(found, dict)
     return {str(k): v for k, v in found.items()}
-
-
-def search_path(config_dirs: list[str] | None) -> list[str]:
-    """The override that adds users' config folders."""
-    if not config_dirs:
-        return []
-    for folder in config_dirs:
-        if not Path(folder).is_dir():
-            raise UserError(f"--config-dir {folder}: no such folder")
-    # A list literal of Hydra's grammar: quoted, with quotes and backslashes in names escaped.
-    quoted = [str(Path(f).resolve()).replace("\\", "\\\\").replace("'", "\\'") for f in config_dirs]
-    return ["hydra.searchpath=[" + ",".join(f"'file://{q}'" for q in quoted) + "]"]
 
 
 @contextmanager
@@ -187,7 +162,7 @@ class _Composer:
         loader = GlobalHydra.instance().config_loader()
         found = {g: set(loader.get_group_options(g)) for g in self._groups(loader)}
         for folder in folders:
-            for path in folder.glob("*/*.yaml"):
+            for path in (p for group in folder.glob("*") for p in choices_in(group)):
                 found.setdefault(path.parent.name, set()).add(path.stem)
         self.choices = {group: sorted(names) for group, names in found.items()}
 
@@ -203,7 +178,7 @@ class _Composer:
             if key in self.choices:
                 lacks = f"a value (choices: {', '.join(self.choices[key])})"
             raise UserError(f"{text!r} lacks {lacks}: write KEY=VALUE, such as skill.num_skills=16")
-        return _read(text)
+        return read_one(text)
 
     def job(self, parsed: list[Override]) -> Job:
         """The run that these overrides describe."""
@@ -226,14 +201,17 @@ class _Composer:
             if sized := self._for_sizes(composed):
                 composed = self._compose((*sized, *asked))
             run_dir = Path(composed.hydra.run.dir)
-        except (HydraException, OmegaConfBaseException) as e:
-            known = plain(self._compose(str(o.input_line) for o in chosen))
-            for override in parsed:
-                self._check_key(override, known)
-            reason = str(e.__cause__ or e).strip().splitlines()[0]
-            if "hydra/launcher" in reason:
-                reason += ": pip install hydra-joblib-launcher (or hydra-submitit-launcher)"
-            raise UserError(f"{' '.join(texts)}: {reason}") from None
+        except UserError:
+            raise
+        except Exception as e:  # files are seen to by now: it is what was typed
+            with suppress(HydraException, OmegaConfBaseException):
+                known = plain(self._compose(str(o.input_line) for o in chosen))
+                for override in parsed:
+                    self._check_key(override, known)
+            why = reason(e)
+            if "hydra/launcher" in why:
+                why += ": pip install hydra-joblib-launcher (or hydra-submitit-launcher)"
+            raise UserError(f"{' '.join(texts)[:300]}: {why}") from None
         try:
             config = settled(check(plain(composed), self.command), texts)
             return Job(config, run_dir, texts), composed
@@ -281,7 +259,9 @@ class _Composer:
     def _check_choice(self, override: Override) -> None:
         group, value = override.key_or_group, override.value()
         own = selectable(self.command)
-        if group not in own and not (override.is_add() or override.is_force_add()):
+        if group in own and (override.is_add() or override.is_force_add()):
+            raise UserError(f"{override.input_line}: a choice is made as {group}=NAME, without +")
+        if group not in own:
             raise UserError(
                 f"{override.input_line}: {self.command} has no {group} to choose; "
                 f"it has {', '.join(own)}"

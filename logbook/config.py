@@ -1,4 +1,4 @@
-"""What a whole config may hold: its keys, their types, and the files that strangers hand us.
+"""What a whole config may hold: its keys, their types, and the configs that strangers hand us.
 
 A config is plain data: a dict of numbers, words and lists. The yaml of the command
 (`configs/pretrain.yaml`) says which common keys there are and, by their defaults, of which type;
@@ -14,19 +14,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from logbook import files, leave
+from logbook import leave
 from logbook.build import GROUPS, ROOT, check_node, nearest, typed
 from logbook.errors import Exit, UserError
+from logbook.plain_yaml import read_yaml as read_yaml
 from logbook.ranges import in_range
 from logbook.sizes import fit
 
 CONFIGS = ROOT / "configs"
-
-_MAX_BYTES = 256 * 1024
-_MAX_DEPTH = 12
-_MAX_NODES = 10_000
 
 _LIMITS: dict[str, tuple[float, float]] = {
     "steps": (1, 1e15),
@@ -48,54 +43,6 @@ _LIMITS: dict[str, tuple[float, float]] = {
 _NULLABLE = {"episode_steps"}  # besides the keys whose default is null
 _DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
 _NAME = re.compile(r"[\w.,=+@-]{1,120}")
-
-
-class _Loader(yaml.SafeLoader):  # type: ignore[misc, unused-ignore]
-    """Plain data without anchors, aliases and repeated keys; 1e-3 is a number."""
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-        seen = set()
-        for key, _ in node.value:
-            if not isinstance(key, yaml.ScalarNode):
-                raise yaml.YAMLError("it has a key that is no word")
-            if key.value in seen:
-                raise yaml.YAMLError(f"the key {key.value} stands there twice")
-            seen.add(key.value)
-        found: dict[Any, Any] = super().construct_mapping(node, deep)
-        return found
-
-
-_Loader.add_implicit_resolver(  # type: ignore[no-untyped-call, unused-ignore]
-    "tag:yaml.org,2002:float",
-    re.compile(r"[-+]?(\d[\d_]*\.?\d*|\.\d+)[eE][-+]?\d+$"),
-    list("-+0123456789."),
-)
-
-
-def read_yaml(path: Path) -> Any:
-    """The plain data in a yaml file that may come from anybody.
-
-    Raises `UserError` (code 5) for one that is too large, too deep, repeats itself or is broken.
-    """
-    try:
-        text = files.read_text(path, _MAX_BYTES)
-        depth = count = 0
-        for event in yaml.parse(text, yaml.SafeLoader):
-            count += 1
-            if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
-                raise yaml.YAMLError("it has an anchor or alias")
-            if isinstance(event, yaml.CollectionStartEvent):
-                depth += 1
-            elif isinstance(event, yaml.CollectionEndEvent):
-                depth -= 1
-            if depth > _MAX_DEPTH or count > _MAX_NODES:
-                raise yaml.YAMLError("it is too deep or too long")
-        return yaml.load(text, _Loader)
-    except (OSError, UnicodeDecodeError, RecursionError, ValueError, yaml.YAMLError) as e:
-        reason = e.strerror if isinstance(e, OSError) else getattr(e, "problem", None) or str(e)
-        raise UserError(
-            f"{path} cannot be read as a config: {str(reason).splitlines()[0]}", Exit.CHECKPOINT
-        ) from e
 
 
 def template(command: str) -> dict[str, Any]:
@@ -137,7 +84,7 @@ def check(config: Mapping[str, Any], command: str) -> dict[str, Any]:
     if inherited(command):
         from logbook.heritage import inherit  # which reads the earlier run's config by this module
 
-        config = inherit(config, command)
+        config = inherit({**config, **checked}, command)
     for group in nodes:
         if group in inherited(command) and config[group] == {}:  # the earlier run has none
             checked[group] = {}

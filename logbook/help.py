@@ -8,6 +8,7 @@ from pathlib import Path
 
 from logbook.config import CONFIGS
 from logbook.errors import UserError
+from logbook.plain_yaml import choices_in, read_own
 
 _KEY = re.compile(r"(\w+): *(.*?) *(?:# *(.*))?")
 
@@ -64,11 +65,11 @@ def help_text(command: str, config_dirs: list[str]) -> str:
     lines = [f"Usage: {command} [KEY=VALUE ...] [-m] [--cfg job] [--config-dir FOLDER]", ""]
     lines += [_comment(source), "", "Choices (the starred one is the default)"]
     for group, default in defaults.items():
-        choices = sorted({p for f in folders for p in (f / group).glob("*.yaml")}, key=_stem)
+        choices = sorted({p for f in folders for p in choices_in(f / group)}, key=_stem)
         lines.append(f"  {group}=")
         for path in choices:
             star = "*" if path.stem == default else " "
-            about = _comment(path.read_text(encoding="utf-8"))
+            about = _about(path)
             entry = f"   {star}{path.stem:<15} {about}".rstrip()
             lines += textwrap.wrap(entry, 100, subsequent_indent=" " * 20, drop_whitespace=False)
     lines += ["", "Common keys"]
@@ -82,6 +83,14 @@ def help_text(command: str, config_dirs: list[str]) -> str:
     lines += ["  --hydra-help                 Hydra's own flags, shell completion among them"]
     lines += ["", "Examples", _EXAMPLES.get(command, "").format(**defaults)]
     return "\n".join(lines) + _NEXT.get(command, "")
+
+
+def _about(path: Path) -> str:
+    """What a file says of itself, or why it cannot be read."""
+    try:
+        return _comment(read_own(path))
+    except UserError as e:
+        return f"({e})"
 
 
 def _stem(path: Path) -> str:

@@ -1,6 +1,6 @@
 """Leave to import: whose environments may run their own code here, and who said so.
 
-An id `module:Name` imports a module, and `env.kwargs` reach the code behind an id. Only a person
+An id `module:Name` imports a module, and `env.kwargs` reach the code behind it. Only a person
 gives leave to that, by typing `--allow-import` or `env.allow_import=true`; no file does, whatever
 it says of itself. Leave holds for one run and what is made from it, and is remembered on this
 machine outside all run folders, by what the run holds: a folder of somebody else's has none.
@@ -63,7 +63,12 @@ def asked(overrides: Iterable[str]) -> bool:
 
 def needed(env: Env) -> bool:
     """Whether an env node brings code, or arguments for code, of its author's choice."""
-    return _imports(env) or bool(env.get("kwargs"))
+    return _imports(env) or bool(arguments(env))
+
+
+def arguments(env: Env) -> dict[str, Any]:
+    """What is passed on to an author's code, as {"kwargs": {...}}."""
+    return {key: env[key] for key in ("kwargs", "task_kwargs") if env.get(key)}
 
 
 def granted(env: Env) -> bool:
@@ -92,8 +97,8 @@ def settle(env: Env, typed_kwargs: bool) -> dict[str, Any]:
         )
     if not (typed_kwargs or _mine.typed or granted(env)):
         raise UserError(
-            f"env.kwargs={env['kwargs']} come from a file and reach the code of "
-            f"env.id={_id(env)}: type them yourself, or add {FLAG} if you trust them"
+            f"{_given(env)} come from a file and reach the code of {_id(env)}: "
+            f"type them yourself, or add {FLAG} if you trust them"
         )
     if needed(env):
         grant(env)
@@ -113,7 +118,7 @@ def admit(where: Path, env: Env, run: str) -> None:
     elif _remembered(run, env):
         grant(env)
     else:
-        does = "imports a module" if _imports(env) else "is given arguments (env.kwargs)"
+        does = "imports a module" if _imports(env) else f"is given arguments, {_given(env)},"
         raise UserError(
             f"{where}: env.id={_id(env)} {does} of its author's choice; "
             f"if you trust it, say so with {FLAG}",
@@ -160,14 +165,21 @@ def _imports(env: Env) -> bool:
 
 def _id(env: Env) -> str:
     """The id as a line can show it."""
-    id = str(env.get("id", ""))
+    id = _what(env)[0]
     return id[:80] if id.isprintable() else repr(id[:80])
+
+
+def _given(env: Env) -> str:
+    """The arguments as a line can show them."""
+    return ", ".join(f"env.{key}={ascii(value)}"[:80] for key, value in arguments(env).items())
 
 
 def _what(env: Env) -> tuple[str, str]:
     """An env's id and arguments: leave is for exactly these."""
-    kwargs = env.get("kwargs") or {}
-    return str(env.get("id", "")), json.dumps(kwargs, sort_keys=True, default=str)
+    given = arguments(env)
+    only = given.get("kwargs", {}) if given.keys() <= {"kwargs"} else given
+    id = str(env.get("id") or f"{env.get('domain', '')}/{env.get('task', '')}")
+    return id, json.dumps(only, sort_keys=True, default=str)
 
 
 def _place(run: str, env: Env) -> Path | None:

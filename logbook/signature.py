@@ -198,6 +198,8 @@ def _list(value: Any, node: ast.expr) -> Any:
 
 
 def _scalar(value: Any, name: str) -> Any:
+    if isinstance(value, int) and value.bit_length() > 63 and name in ("int", "float", "str"):
+        raise Misfit("a number of at most 63 bits", "8")
     number = isinstance(value, int | float) and not isinstance(value, bool)
     if isinstance(value, str) and name in ("int", "float") and _NUMBER.fullmatch(value.strip()):
         value, number = float(value), True

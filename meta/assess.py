@@ -8,10 +8,11 @@ from typing import Any, NoReturn
 
 from logbook import files, leave, marks, progress
 from logbook.cli import guard, takes_leave, writable
-from logbook.compose import assigned, compose
+from logbook.compose import compose
 from logbook.config import check, load_config
 from logbook.errors import UserError
 from logbook.gl import check_setting
+from logbook.overrides import assigned
 from logbook.words import folder as path
 
 

@@ -189,13 +189,21 @@ def test_saved_proposals_give_no_leave(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("id", [ID, f" {ID}", "a:b:c", ":Pendulum-v1", "x\n:y", "os.path:X"])
 def test_nothing_is_built_without_leave(id: str) -> None:
-    node = {"name": "gym", "id": id, "max_episode_steps": None, "threads": 0, "allow_import": True}
+    node = {
+        "name": "gym",
+        "id": id,
+        "max_episode_steps": None,
+        "threads": 0,
+        "kwargs": {},
+        "allow_import": True,
+    }
     refused(lambda: build("env", node, num_envs=1), 5)
 
 
 def test_a_file_of_one_s_own_gives_no_leave(tmp_path: Path) -> None:
     (tmp_path / "env").mkdir()
     text = f"name: gym\nid: {ID}\nmax_episode_steps: null\nallow_import: true\nthreads: 0\n"
+    text += "kwargs: {}\n"
     (tmp_path / "env" / "nice.yaml").write_text(text)
     folders = [str(tmp_path)]
     refused(lambda: compose("pretrain", ["env=nice"], folders), 2)
