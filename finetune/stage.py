@@ -46,8 +46,8 @@ def learn(config: dict[str, Any], run_dir: Path, overrides: tuple[str, ...] = ()
     """One strategy on one task, to the end."""
     if device_of(config).type == "cpu":
         choose_matmul()
+    record = record_for(config, "finetune")  # who says so if there is none
     folder = Path(config["from"])
-    record = record_for(config, "finetune")
     strategy: Strategy = build("strategy", config["strategy"])
     source = strategy.take_over(folder, device_of(config))
     training = assemble(config, source)  # before the folder is touched

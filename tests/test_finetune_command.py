@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from finetune.__main__ import _finetune
-from finetune.stage import assemble, next_command
+from finetune.stage import assemble, learn, next_command
 from logbook import files
 from logbook.compose import compose
 from logbook.config import load_config
@@ -133,3 +133,9 @@ def test_from_one_command_to_the_next(
     assert words[1:] == [f"from={source}", "task=run_forward", "strategy=all"]
     assert compose("finetune", words[1:]).config["strategy"]["name"] == "all"
     assert Path(sys.executable).with_name("finetune").name == Path(words[0]).name
+
+
+def test_a_config_that_goes_on_from_nothing_is_one_line(tmp_path: Path) -> None:
+    config = {"device": "cpu", "from": None, "strategy": {"name": "policy"}}
+    with pytest.raises(UserError, match="from: missing"):
+        learn(config, tmp_path / "run")
