@@ -113,13 +113,18 @@ def test_a_signal_saves_and_says_run_me_again(
         if step == 8:
             os.kill(os.getpid(), signal.Signals[name])
 
+    was = signal.signal(signal.Signals[name], signal.SIG_DFL)  # under nohup HUP is ignored
     before = signal.getsignal(signal.Signals[name])
-    with monkeypatch.context() as patch, pytest.raises(UserError, match=name) as refusal:
-        patch.setattr(Run, "log", log)
-        train(tmp_path)
+    try:
+        with monkeypatch.context() as patch, pytest.raises(UserError, match=name) as refusal:
+            patch.setattr(Run, "log", log)
+            train(tmp_path)
+        restored = signal.getsignal(signal.Signals[name])
+    finally:
+        signal.signal(signal.Signals[name], was)
     assert refusal.value.code == Exit.AGAIN and f"resume {tmp_path}" in str(refusal.value)
     assert checkpoint.listed(tmp_path / "checkpoints")[0].name == "step-000000008"
-    assert signal.getsignal(signal.Signals[name]) is before
+    assert restored is before
     train(tmp_path)
     assert outcome(tmp_path) == uninterrupted()
 

@@ -118,7 +118,7 @@ def test_tasks_are_not_shown_from_a_checkpoint_of_another_run(
     checkpoint.save(copy / "checkpoints", checkpoint.load(good), Manifest(9999, "of another"))
     shutil.rmtree(good)
     with pytest.raises(UserError, match="it belongs to another run"):
-        inspect_fitted(copy, load_config(copy / "config.yaml", "metatrain"))
+        inspect_fitted(copy, load_config(copy / "config.yaml", "metatrain"), copy)
 
 
 def test_a_reader_says_that_the_last_checkpoint_is_gone(
