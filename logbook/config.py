@@ -191,6 +191,8 @@ def _common(where: str, value: Any, default: Any) -> Any:
 def _counts(group: str, node: Mapping[str, Any]) -> None:
     """Whole numbers in a node count something: refuse negative ones before torch is loaded."""
     for key, value in node.items():
+        if isinstance(value, Mapping) and key != "kwargs":  # those are the environment's own
+            _counts(f"{group}.{key}", value)
         for number in value if isinstance(value, list) else [value]:
             if isinstance(number, int) and not isinstance(number, bool) and number < 0:
                 raise UserError(f"{group}.{key}={value}: want 0 or more")

@@ -88,7 +88,8 @@ def _look(group: str, where: str, node: Mapping[str, Any]) -> None:
     for key, value in node.items():
         full = f"{where}.{key}"
         if isinstance(value, Mapping):
-            _look(group, full, value)
+            if key != "kwargs":  # those are the environment's own
+                _look(group, full, value)
             continue
         limit = _LIMITS.get(f"{group}.{key}", _LIMITS.get(key) if group in _GROUPS else None)
         if limit is None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from logbook.config import CONFIGS, read_yaml
+from logbook.config import CONFIGS, _counts, read_yaml
 from logbook.errors import Exit, UserError
 from logbook.ranges import in_range
 
@@ -96,3 +96,17 @@ def test_a_number_written_as_text_is_held_against_its_limit(written):
     node = {"name": "hierarchy", "controller": {"name": "sac", "gamma": written}}
     with pytest.raises(UserError, match=r"^strategy\.controller\.gamma=.*: want 0 to 1, for"):
         in_range("strategy", node)
+
+
+@pytest.mark.parametrize(("key", "value"), [("start_steps", -1), ("hidden", [8, -1])])
+def test_counts_within_a_node_are_not_negative(key, value):
+    node = {"name": "hierarchy", "controller": {"name": "sac", key: value}}
+    with pytest.raises(UserError, match=rf"^strategy\.controller\.{key}=.*: want 0 or more$"):
+        _counts("strategy", node)
+
+
+def test_arguments_of_an_environment_have_no_limits_of_ours():
+    kwargs = {"level": -3, "step_size": -1.0, "size": 0, "max_episode_steps": -1}
+    node = {"name": "gym", "id": "X-v0", "kwargs": kwargs}
+    _counts("env", node)
+    in_range("env", node)

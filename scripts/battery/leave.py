@@ -9,6 +9,7 @@ import yaml
 
 from battery.runs import LEARNER
 from battery.strangers import IDS, evil_modules, gym
+from battery.starts import ROOT
 from battery.trial import Kind, Member, Try
 
 SECRET = "xyzzy-29c1"  # the value of a variable that nobody asked us to read
@@ -19,7 +20,7 @@ def own_leave(carrier: str, id: str, how: str) -> Member:
 
     def play(t: Try) -> None:
         evil_modules(t)
-        node = gym(id)
+        node = gym(id, kwargs={})
         if carrier == "env":
             t.write("x/env/nice.yaml", yaml.safe_dump(node))
             words = ["env=nice"]
@@ -112,7 +113,7 @@ def plain_folder(carrier: str) -> Member:
 
     def play(t: Try) -> None:
         files = {
-            "skill": ("skill/mine.yaml", "name: rnd\nhidden: [8]\nlr: 1e-3\n", "skill=mine"),
+            "skill": ("skill/mine.yaml", (ROOT / "configs/skill/rnd.yaml").read_text(), "skill=mine"),
             "env": ("env/mine.yaml", "# Mine.\nname: point\nmax_episode_steps: 30\nsize: 4.0\n"
                     "step_size: 0.2\nthreads: 0\n", "env=mine"),
             "preset": ("preset/mine.yaml", "# @package _global_\ndefaults:\n"
