@@ -8,8 +8,8 @@ from typing import Any
 import yaml
 
 from battery.runs import LEARNER
-from battery.strangers import IDS, evil_modules, gym
 from battery.starts import ROOT
+from battery.strangers import IDS, evil_modules, gym
 from battery.trial import Kind, Member, Try
 
 SECRET = "xyzzy-29c1"  # the value of a variable that nobody asked us to read
@@ -112,8 +112,9 @@ def plain_folder(carrier: str) -> Member:
     """A config folder as the README describes it: it must go on working."""
 
     def play(t: Try) -> None:
+        rnd = (ROOT / "configs/skill/rnd.yaml").read_text()
         files = {
-            "skill": ("skill/mine.yaml", (ROOT / "configs/skill/rnd.yaml").read_text(), "skill=mine"),
+            "skill": ("skill/mine.yaml", rnd, "skill=mine"),
             "env": ("env/mine.yaml", "# Mine.\nname: point\nmax_episode_steps: 30\nsize: 4.0\n"
                     "step_size: 0.2\nthreads: 0\n", "env=mine"),
             "preset": ("preset/mine.yaml", "# @package _global_\ndefaults:\n"
