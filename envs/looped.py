@@ -190,6 +190,7 @@ class LoopedWorld(World):
 
     def _load(self, state: State) -> None:
         if self._asleep is not None:
+            self._make_way()
             self._open()
             self._asleep = None
         self._seeds = np.array(state["seeds"], np.int64)

@@ -26,7 +26,7 @@ from logbook.config import CONFIGS, check, inherited, read_yaml, selectable
 from logbook.errors import UserError
 from logbook.identity import flat
 from logbook.origin import name_after
-from logbook.overrides import MOST_RUNS, read_one, reason, values_of
+from logbook.overrides import MOST_RUNS, assigned, read_one, reason, values_of
 from logbook.own_files import search_path
 from logbook.plain_yaml import choices_in
 
@@ -129,9 +129,13 @@ def settled(config: dict[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
     """A checked config whose env has leave to be built, from what was typed. Raises UserError."""
     if "env" not in config:
         return config
-    typed = {text.partition("=")[0].strip().lstrip("+") for text in overrides}
-    passed = flat({"env": leave.arguments(config["env"])})
-    given = all(any(f"{key}.".startswith(f"{word}.") for word in typed) for key in passed)
+    typed: set[str] = set()
+    for text in overrides:
+        key = text.partition("=")[0].strip().lstrip("+")
+        if any(f"{key}.".startswith(f"{a}.") for a in ARGUMENTS):
+            typed |= flat({key: assigned(text.lstrip("+"))[1]}).keys()
+    passed = leave.arguments(config["env"])
+    given = not passed or flat({"env": passed}).keys() <= typed
     return {**config, "env": leave.settle(config["env"], given)}
 
 

@@ -141,7 +141,7 @@ def remember(run: str, env: Env) -> None:
     if not needed(env) or not granted(env):
         return
     place = _place(run, env)
-    if place is None or place.is_file():
+    if place is None or os.path.isfile(place):
         return
     id, kwargs = _what(env)
     try:
@@ -156,7 +156,7 @@ def remember(run: str, env: Env) -> None:
 
 def _remembered(run: str, env: Env) -> bool:
     place = _place(run, env)
-    return place is not None and place.is_file()
+    return place is not None and os.path.isfile(place)
 
 
 def _imports(env: Env) -> bool:

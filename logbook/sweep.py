@@ -79,6 +79,8 @@ def _ours(overrides: tuple[str, ...]) -> tuple[str, ...]:
 def _leave_nothing(top: Path) -> None:
     """Take away what Hydra made for a run that was refused: its list of runs, an empty folder."""
     with suppress(OSError):
+        if {p.name for p in top.iterdir()} - {"multirun.yaml"}:
+            return  # other runs of the sweep lie there
         (top / "multirun.yaml").unlink(missing_ok=True)
         top.rmdir()
 

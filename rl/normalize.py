@@ -74,6 +74,7 @@ class Normalizer(nn.Module):
         if self._clips:
             return near
         far = (y - near).abs_().div_(LIMIT)  # 0 up to LIMIT, where nothing changes bit for bit
+        far.clamp_(max=torch.finfo(far.dtype).max)  # finite, whatever y has come to
         return near + far.log1p_().mul_(LIMIT).copysign_(y)
 
     def _load_from_state_dict(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -10,13 +11,16 @@ from rl.types import Batch, State, WorldSpec
 
 
 def _memory() -> float:
-    """Bytes that are free, or endless where the system does not say."""
-    try:
-        with open("/proc/meminfo") as file:
-            told = dict(line.split(":") for line in file)
-        return 1024.0 * int(told["MemAvailable"].split()[0])
-    except (OSError, KeyError, ValueError):
-        return float("inf")
+    """Bytes that this machine or container has, or endless where the system does not say.
+
+    Not those that are free just now: what fits must not depend on who else runs.
+    """
+    most = float("inf")
+    for path, unit in (("/proc/meminfo", 1024), ("/sys/fs/cgroup/memory.max", 1)):
+        with suppress(OSError, ValueError, IndexError), open(path) as file:
+            first = file.readline().removeprefix("MemTotal:")
+            most = min(most, float(unit * int(first.split()[0])))
+    return most
 
 
 class Replay:
@@ -44,7 +48,7 @@ class Replay:
             raise ValueError(
                 f"agent.replay_size={size} of {4 * (start + 3):,} bytes a row (obs of {o} numbers: "
                 f"pictures are flattened) wants {wanted / 2**30:.1f} GiB of memory, and "
-                f"{there / 2**30:.1f} are free: take less"
+                f"there are {there / 2**30:.1f}: take less"
             )
         self._rows = torch.zeros(size, start + 3, device=device)
 

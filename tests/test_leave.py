@@ -212,6 +212,19 @@ def test_a_file_of_one_s_own_gives_no_leave(tmp_path: Path) -> None:
     assert compose("pretrain", ["env=nice", "env.allow_import=true"], folders).config
 
 
+@pytest.mark.parametrize("also", [[], ["env.kwargs={}"], ["env.kwargs={b: 1}"]])
+def test_arguments_from_a_file_are_none_that_were_typed(tmp_path: Path, also: list[str]) -> None:
+    (tmp_path / "preset").mkdir()
+    text = "# @package _global_\nenv: {kwargs: {a: from-a-file}}\n"
+    (tmp_path / "preset" / "nice.yaml").write_text(text)
+    said = ["env=gym", "env.id=Pendulum-v1", "preset=nice", *also]
+    refused(lambda: compose("pretrain", said, [str(tmp_path)]), 2)
+    anew()
+    typed = [*said, "env.kwargs.a=1"]
+    if also == [] or "b" in also[0]:
+        assert compose("pretrain", typed, [str(tmp_path)]).config["env"]["kwargs"]["a"] == 1
+
+
 def test_leave_that_cannot_be_kept_stops_nothing(
     stranger: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -221,6 +234,11 @@ def test_leave_that_cannot_be_kept_stops_nothing(
     assert load_config(stranger / "config.yaml", "pretrain")
     assert "will want --allow-import again" in capsys.readouterr().err
     refused(lambda: load_config(stranger / "config.yaml", "pretrain"), 5)
+    monkeypatch.setenv("AUTOTELIC_STATE", "/" + "a" * 300)  # no such folder can be
+    leave.give()
+    leave.grant({"id": "m:X"})
+    leave.remember("run", {"id": "m:X"})
+    assert "will want --allow-import again" in capsys.readouterr().err
 
 
 def test_the_state_folder_follows_the_standard(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -112,6 +112,14 @@ def test_numbers_whose_squares_float32_lacks_are_finite(large: float) -> None:
     assert shown.isfinite().all() and shown[0, 1] != shown[1, 1]
 
 
+def test_the_largest_number_there_is_is_finite_after_all() -> None:
+    norm = Normalizer(1, 10)
+    norm.observe(torch.zeros(10, 1))  # a standard deviation of 0.001
+    most = torch.finfo(torch.float32).max
+    low, high = norm(torch.tensor([[-most], [most]]))[:, 0].tolist()
+    assert -1000 < low == -high < -800
+
+
 def test_statistics_are_taken_where_they_are_kept() -> None:
     norm = Normalizer(2, 100).to("meta")  # a device that refuses tensors of another
     norm.observe(torch.ones(5, 2))
