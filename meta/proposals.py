@@ -21,13 +21,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from logbook import checkpoint, leave, progress
+from logbook import checkpoint, leave, progress, versions
 from logbook.build import build
 from logbook.checkpoint import Manifest
 from logbook.errors import Exit, UserError
 from logbook.heritage import WorldFactory, pretrained, proposed_env, widest, world_factory
 from rl.collect import to_world
-from rl.types import Batch, WorldSpec
+from rl.types import Batch, State, WorldSpec
 
 Array = NDArray[Any]
 FORMAT = "proposed tasks 1"
@@ -164,6 +164,16 @@ def load(folder: Path) -> Proposer:
     world = build("env", env, num_envs=1)
     spec = world.world_spec
     world.close()
+    try:
+        with versions.fitting(f"from={folder}", "propose its tasks again, from the skills"):
+            return _restored(state, env, spec)
+    except UserError as e:  # what is in a checkpoint is no mistake of who reads it
+        said = str(e) if str(e).startswith("from=") else f"from={folder}: {e}"
+        raise UserError(said, Exit.CHECKPOINT) from None
+
+
+def _restored(state: State, env: dict[str, Any], spec: WorldSpec) -> Proposer:
+    """The family whose `save` wrote `state`."""
     nodes, methods = [], []
     for key in sorted(state["skills"], key=int):
         node = dict(state["skills"][key]["node"])
@@ -171,7 +181,7 @@ def load(folder: Path) -> Proposer:
         method.load_state_dict(state["skills"][key]["state"])
         nodes.append(node)
         methods.append(method)
-    of, dropped = np.array(state["of"]), [int(k) for k in state["dropped"]]
+    of, dropped = np.array(state["of"], np.int64), [int(k) for k in state["dropped"]]
     z, centre, scale = (torch.as_tensor(state[k]) for k in ("z", "centre", "scale"))
     return Proposer(env, nodes, methods, of, z, centre, scale, spec, dropped, state["floor"])
 

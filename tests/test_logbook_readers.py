@@ -184,3 +184,22 @@ def test_a_sealed_state_of_other_types_is_one_line(
         with pytest.raises(UserError, match="checkpoint was written by another") as refusal:
             begin(run, training, (256, state))
     assert refusal.value.code == Exit.CHECKPOINT and "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("z", "x"), ("dropped", 3), ("of", {"a": 1}), ("skills", {"0": {"node": {}}})],
+)
+def test_saved_proposals_of_other_types_are_one_line(
+    tmp_path: Path, runs: dict[str, Path], key: str, value: object
+) -> None:
+    copy = tmp_path / "run"
+    shutil.copytree(runs["maml"], copy)
+    good = _only(copy / "proposals")
+    state = {**checkpoint.load(good), key: value}
+    manifest = checkpoint.read_manifest(good)
+    shutil.rmtree(good)
+    checkpoint.save(copy / "proposals", state, Manifest(manifest.step, manifest.run))
+    with pytest.raises(UserError, match="from=") as refusal:
+        proposals.load(copy / "proposals")
+    assert refusal.value.code == Exit.CHECKPOINT and "\n" not in str(refusal.value)
