@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 import re
@@ -158,21 +159,23 @@ def _composer(command: str, config_dirs: list[str] | None) -> Iterator[_Composer
         yield _Composer(command, [Path(f) for f in config_dirs or []], extra)
 
 
+@functools.cache
+def _ours() -> dict[str, list[str]]:
+    """The choices of every group of ours; Hydra, which must be open, is slow to list them."""
+    options = GlobalHydra.instance().config_loader().get_group_options
+    return {g: options(g) for g in options("", ObjectType.GROUP) if g != "hydra"}
+
+
 class _Composer:
     """Hydra's composition, held open for one command line."""
 
     def __init__(self, command: str, folders: list[Path], extra: list[str]) -> None:
         self.command, self._folders, self._extra = command, folders, extra
-        loader = GlobalHydra.instance().config_loader()
-        found = {g: set(loader.get_group_options(g)) for g in self._groups(loader)}
+        found = {group: set(names) for group, names in _ours().items()}
         for folder in folders:
             for path in (p for group in folder.glob("*") for p in choices_in(group)):
                 found.setdefault(path.parent.name, set()).add(path.stem)
         self.choices = {group: sorted(names) for group, names in found.items()}
-
-    @staticmethod
-    def _groups(loader: Any) -> list[str]:
-        return [g for g in loader.get_group_options("", ObjectType.GROUP) if g != "hydra"]
 
     def parse(self, text: str) -> Override:
         """One override of the command line."""

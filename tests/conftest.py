@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import tempfile
 
 import psutil
@@ -15,6 +16,8 @@ for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(_name, "1")  # read when numpy and torch load, so before any test module
 
 choose()  # sets MUJOCO_GL, read when mujoco loads; a process can't change its mind afterwards
+
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup, too, a test may send it
 
 _state = tempfile.TemporaryDirectory(prefix="autotelic-state-")
 os.environ["AUTOTELIC_STATE"] = _state.name  # what tests are given leave to is not the person's

@@ -43,7 +43,7 @@ def learned(node, rounds):
 def test_diayn_divides_the_box():
     torch.manual_seed(123)  # must not matter: no learner draws from the global generator
     node = config("diayn", num_skills=4, view="obs", normalize_steps=1000)
-    numbers = learned(node, 500)
+    numbers = learned(node, 350)
     assert numbers["skills"]["accuracy"] > 0.9
     assert numbers["skills"]["mi_nats"] > 0.8 * math.log(4)
 
@@ -55,5 +55,5 @@ def test_untrained_skills_are_near_chance():
 
 
 def test_metra_covers_more_than_chance():
-    numbers = learned(config("metra"), 500)
+    numbers = learned(config("metra"), 150)
     assert numbers["coverage"]["cells"] > 1.5 * numbers["coverage"]["random_cells"]

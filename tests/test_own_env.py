@@ -6,8 +6,6 @@ import json
 import os
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -18,17 +16,9 @@ from logbook.compose import compose
 from logbook.run import Run
 from pretrain.stage import assemble, pretrain_stage
 from rl.train import train
+from scripts.battery.starts import Starter
 
 ROOT = Path(__file__).resolve().parent.parent
-COMMANDS = {
-    "pretrain": "pretrain",
-    "resume": "pretrain.resume",
-    "inspect-skills": "pretrain.inspect_skills",
-    "finetune": "finetune",
-    "metatrain": "meta",
-    "evaluate": "meta.assess",
-    "inspect-tasks": "meta.inspect_tasks",
-}
 OWN = '''
 import gymnasium
 import numpy as np
@@ -91,25 +81,18 @@ def own(tmp_path_factory):
 class Shell:
     """Commands typed in a folder, where PYTHONPATH leads to the module too."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.said = folder, ""
+    def __init__(self, folder: Path, starter: Starter) -> None:
+        self.folder, self.said, self._starter = folder, "", starter
 
     def run(self, line: str, code: int = 0) -> str:
         name, *words = shlex.split(line)
-        module = COMMANDS[Path(name).name]
         path = os.pathsep.join([str(self.folder), str(ROOT)])
-        state = str(self.folder / "state")
-        done = subprocess.run(
-            [sys.executable, "-m", module, *words],
-            cwd=self.folder,
-            env={**os.environ, "PYTHONPATH": path, "AUTOTELIC_STATE": state},
-            capture_output=True,
-            text=True,
-            timeout=300,
-        )
-        assert "Traceback" not in done.stderr, done.stderr
-        assert done.returncode == code, f"{line}\n{done.stdout}{done.stderr}"
-        self.said = done.stdout + done.stderr
+        env = {**os.environ, "PYTHONPATH": path, "AUTOTELIC_STATE": str(self.folder / "state")}
+        asked = (Path(name).name, *words)
+        done = self._starter.run(asked, cwd=self.folder, env=env, limit=300)
+        assert "Traceback" not in done.err, done.err
+        assert done.code == code, f"{line}\n{done.said}"
+        self.said = done.said
         return self.said
 
     def next(self) -> str:
@@ -117,9 +100,16 @@ class Shell:
         return re.search(r"^ +next +(\S.*)$", self.said, re.M)[1]
 
 
-def test_every_stage_takes_what_the_one_before_it_printed(own):
+@pytest.fixture
+def shell(own):
+    """Commands are forks of a process that has loaded what all of them need."""
+    starter = Starter()
+    yield Shell(own, starter)
+    starter.close()
+
+
+def test_every_stage_takes_what_the_one_before_it_printed(own, shell):
     """Leave is typed once; an argument for the constructor and the leave go with the run."""
-    shell = Shell(own)
     begin = "pretrain env=gym env.id=own_line:own/Line-v0"
     shell.run(f"{begin} {STAGE1}", code=2)
     assert "env.allow_import=true" in shell.said
