@@ -52,6 +52,7 @@ def template(command: str) -> dict[str, Any]:
     return {k: v for k, v in raw.items() if k not in {"defaults", "hydra", *nodes}}
 
 
+@functools.cache
 def selectable(command: str) -> list[str]:
     """The groups that a command chooses from, presets among them: its yaml's plain defaults."""
     raw = read_yaml(CONFIGS / f"{command}.yaml")
