@@ -77,7 +77,7 @@ def widest(make: WorldFactory, num_envs: int, **settings: Any) -> Any:
 
 def open_record(folder: Path, stage: str) -> dict[str, Any]:
     """The config of a run of `stage` that has something to hand over. Raises UserError."""
-    if not (folder / "config.yaml").is_file():
+    if not marks.is_run(folder):
         raise UserError(f"from={folder} is not a run: {_found(folder)}{_hint(folder, stage)}")
     found = marks.stage_of(folder, stage)
     if found != stage:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -47,6 +48,11 @@ def status_of(folder: Path) -> Status:
     found, usual = files.read_json(path), Status()
     entries = {k: _entry(path, found, k, getattr(usual, k)) for k in ("state", "step", "steps")}
     return Status(**entries)
+
+
+def is_run(folder: Path) -> bool:
+    """Whether a config.yaml lies there; what reads it says what is wrong with it."""
+    return os.path.lexists(folder / "config.yaml")
 
 
 def set_status(folder: Path, status: Status) -> None:

@@ -108,7 +108,7 @@ def assess(
 
 def run_config(folder: Path) -> dict[str, Any]:
     """The config of a metatrain run. Raises UserError for a folder that is none."""
-    if not (folder / "config.yaml").is_file():
+    if not marks.is_run(folder):
         raise UserError(f"{folder} is not a run: it has no config.yaml")
     stage = marks.stage_of(folder, "metatrain")
     if stage != "metatrain":

@@ -157,7 +157,7 @@ def _record(folder: Path, kind: str | None) -> tuple[dict[str, Any], str, str]:
     """The run's config, its stage, and who proposes. Raises UserError for other runs."""
     runs = ", ".join([*runs_of("metatrain"), *runs_of("pretrain")][:4])
     there = f"; runs here: {runs}" if runs else "; make one with pretrain first"
-    if not (folder / "config.yaml").is_file():
+    if not marks.is_run(folder):
         raise UserError(f"{folder} is not a run: it has no config.yaml{there}")
     stage = marks.stage_of(folder, "pretrain")
     if stage not in ("pretrain", "metatrain"):

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
-from logbook import checkpoint, files, progress
+from logbook import checkpoint, files, marks, progress
 from logbook.cli import guard, outlet, takes_leave, takes_out
 from logbook.config import load_config
 from logbook.errors import Exit, UserError
@@ -50,7 +50,7 @@ def inspect(
     It is written to `out` if that is given: then nothing in `folder` changes.
     Raises UserError: code 2 if it is no run, 5 if it has no checkpoint that can be trusted.
     """
-    if not (folder / "config.yaml").is_file():
+    if not marks.is_run(folder):
         raise UserError(f"{folder} is not a run: it has no config.yaml{hint(folder)}")
     if not checkpoint.listed(folder / "checkpoints"):
         raise UserError(

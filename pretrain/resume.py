@@ -40,7 +40,7 @@ def _main() -> int:
 
 def resume(folder: Path) -> int:
     """Go on with the run in `folder`; returns the exit code."""
-    if not (folder / "config.yaml").is_file():
+    if not marks.is_run(folder):
         raise UserError(f"{folder} is not a run: it has no config.yaml{hint(folder)}")
     command = marks.stage_of(folder, "pretrain")
     if command not in _STAGES:

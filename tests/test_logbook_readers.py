@@ -18,9 +18,12 @@ from logbook.config import load_config
 from logbook.episodes import begin
 from logbook.errors import Exit, UserError
 from logbook.run import Run
-from meta import proposals
+from meta import inspect_tasks, proposals
+from meta.assess import assess
 from meta.fitted_tasks import inspect_fitted
 from meta.stage import restore as restored_learner
+from pretrain import inspect_skills
+from pretrain.resume import resume
 from pretrain.stage import assemble
 from pretrain.stage import restore as restored_skills
 from tests.finetune_runs import metatrain_small, pretrain_small
@@ -203,3 +206,25 @@ def test_saved_proposals_of_other_types_are_one_line(
     with pytest.raises(UserError, match="from=") as refusal:
         proposals.load(copy / "proposals")
     assert refusal.value.code == Exit.CHECKPOINT and "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("kind", ["folder", "fifo", "dangling link"])
+@pytest.mark.parametrize("command", ["resume", "inspect-skills", "inspect-tasks", "evaluate"])
+def test_a_config_that_is_no_file_is_named(tmp_path: Path, kind: str, command: str) -> None:
+    path = tmp_path / "config.yaml"
+    if kind == "folder":
+        path.mkdir()
+    elif kind == "fifo":
+        os.mkfifo(path)
+    else:
+        path.symlink_to("nothing")
+    (tmp_path / "checkpoints" / "step-000000001").mkdir(parents=True)
+    readers: dict[str, Callable[[Path], Any]] = {
+        "resume": resume,
+        "inspect-skills": inspect_skills.inspect,
+        "inspect-tasks": inspect_tasks.inspect,
+        "evaluate": lambda folder: assess(folder, []),
+    }
+    with pytest.raises(UserError, match=r"config\.yaml cannot be read") as refusal:
+        readers[command](tmp_path)
+    assert refusal.value.code == Exit.CHECKPOINT

@@ -42,7 +42,7 @@ def take(t: Try, command: str, to: str = "theirs") -> Path:
     run = t.take(COMMANDS[command][0], to)
     if command.startswith("resume") and "finished" not in command:
         config = yaml.safe_load((run / "config.yaml").read_text())
-        config["steps"] = 2 * config["steps"]
+        config["steps"] = 4 * config["steps"]  # one round of a learner is many
         (run / "config.yaml").write_text(yaml.safe_dump(config))
     return run
 

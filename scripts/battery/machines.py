@@ -70,7 +70,6 @@ def _send(*signals: str) -> Callable[[int], None]:
                 os.kill(pid, getattr(signal, name))
             except ProcessLookupError:
                 return
-            time.sleep(0.1)
 
     return act
 

@@ -169,6 +169,9 @@ def _serve() -> None:
 def _become(request: dict[str, Any]) -> None:
     """Turn this process into the command that is asked for; ends with its SystemExit."""
     os.setsid()
+    for name in ("SIGHUP", "SIGINT", "SIGTERM"):  # ignored by whoever is under nohup
+        signal.signal(getattr(signal, name), signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     sinks = (os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     for target, path in ((1, request["out"]), (2, request["err"])):
         fd = os.open(path, *sinks)
