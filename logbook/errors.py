@@ -53,4 +53,6 @@ def no_memory(error: BaseException) -> bool:
     if isinstance(error, MemoryError):
         return True
     told = str(error).lower()
+    if isinstance(error, ImportError):  # a library that cannot be mapped
+        return "map segment" in told or "cannot allocate memory" in told
     return isinstance(error, RuntimeError | ValueError) and any(w in told for w in _NO_MEMORY)

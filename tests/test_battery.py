@@ -109,6 +109,20 @@ def test_a_forked_command_is_the_command(tmp_path: Path) -> None:
         starter.close()
 
 
+def test_a_try_that_fails_itself_does_not_answer_for_the_next(tmp_path: Path) -> None:
+    def fail(pid: int) -> None:
+        raise KeyError(pid)
+
+    runs, starter = Runs(tmp_path / "runs"), Starter()
+    try:
+        trial = Try(tmp_path / "t", runs, starter)
+        with pytest.raises(KeyError):
+            trial.start("sh", "sleep 100", meanwhile=fail)
+        assert trial.start("sh", "exit 5").code == 5
+    finally:
+        starter.close()
+
+
 @pytest.mark.battery
 def test_the_battery_finds_nothing(tmp_path: Path) -> None:
     out = tmp_path / "found.json"

@@ -197,3 +197,17 @@ def test_read_only_folder(tmp_path):
 def test_a_wrong_mujoco_gl_is_told_before_mujoco_is_imported(tmp_path, value):
     code, _, err, _ = shell(cwd=tmp_path, body="pass", MUJOCO_GL=value)
     assert code == 3 and err.count("\n") == 1 and f"MUJOCO_GL={value}" in err
+
+
+@pytest.mark.parametrize(
+    ("said", "code"),
+    [
+        ("libtorch_cpu.so: failed to map segment from shared object", Exit.CAPABILITY),
+        ("libx.so: cannot allocate memory in static TLS block", Exit.CAPABILITY),
+        ("No module named 'x'", 1),
+    ],
+)
+def test_a_library_that_memory_is_too_small_for_is_one_line(capsys, said, code):
+    assert cli.report(ImportError(said)) == code
+    told = capsys.readouterr().err
+    assert ("Traceback" in told or "ImportError:" in told) == (code == 1)

@@ -426,7 +426,7 @@ def beside(stage: str, every: int) -> Member:
 
         words = [w for w in ENDLESS[stage] if "checkpoint_every" not in w]
         t.start(*words, f"checkpoint_every={every}", "hydra.run.dir=run",
-                meanwhile=_when(t.work / "run" / "metrics.jsonl", "", read, 0.1))  # fmt: skip
+                meanwhile=_when(t.work / "run" / "metrics.jsonl", read, 0.1))  # fmt: skip
 
     return Member(f"readers beside {stage}, saved every {every} steps", play)
 

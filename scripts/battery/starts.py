@@ -97,8 +97,12 @@ class Starter:
             assert process.stdin is not None
             process.stdin.write(json.dumps(request) + "\n")
             process.stdin.close()
-            if meanwhile is not None:
-                meanwhile(process.pid)
+            try:
+                if meanwhile is not None:
+                    meanwhile(process.pid)
+            except BaseException:
+                _kill(process.pid)
+                raise
             try:
                 return process.wait(limit), False
             except subprocess.TimeoutExpired:
@@ -120,8 +124,13 @@ class Starter:
         asked.write(json.dumps(request) + "\n")
         asked.flush()
         pid = int(said.readline())
-        if meanwhile is not None:
-            meanwhile(pid)
+        try:
+            if meanwhile is not None:
+                meanwhile(pid)
+        except BaseException:  # the next answer must not be taken for this one's
+            _kill(pid)
+            said.readline()
+            raise
         hung = not select.select([said], [], [], limit)[0]
         if hung:
             _kill(pid)
