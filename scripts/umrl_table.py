@@ -1,9 +1,9 @@
 """What scripts/umrl_results.py found, as tables and curves.
 
 Intervals are Student's, of what varies within seeds: they say nothing of other seeds, which is why
-the differences of each seed stand beside them. What varies is the task, and differences are by
-task. Of a family of a few tasks, each tested several times, it is the episode, and every task
-counts as much as the others, however often it was drawn.
+the differences of each seed stand beside them; the last table has intervals over seeds. What varies
+is the task, and differences are by task. Of a family of a few tasks, each tested several times, it
+is the episode, and every task counts as much as the others, however often it was drawn.
 """
 
 from __future__ import annotations
@@ -82,6 +82,29 @@ def table(name: str, found: Numbers, shared: float) -> str:
                 pairs = zip(ours, runs, strict=True)
                 seeds = [difference([x], [y], mean_after)[0] for x, y in pairs]
                 text += row([label(method), *cells, ", ".join(f"{x:+.1f}" for x in seeds)])
+    return text + over_seeds(found)
+
+
+def over_seeds(found: Numbers) -> str:
+    """The first method minus the others in the mean of all steps, with intervals over seeds."""
+    text, columns = "", list(found["families"])
+    first = next(iter(found["families"][columns[0]]))
+    text += f"\n{first} minus the others in the mean of all steps, by seed [95 % over seeds]\n\n"
+    text += head(["method", *columns])
+    methods = dict.fromkeys(m for by_method in found["families"].values() for m in by_method)
+    for method in methods:
+        cells = []
+        for by_method in found["families"].values():
+            ours, theirs = by_method[first], by_method.get(method)
+            if theirs is None:
+                cells.append("-")
+                continue
+            pairs = zip(ours, theirs, strict=True)
+            seeds = np.array([difference([x], [y], mean_after)[0] for x, y in pairs])
+            _, low, high = mean_interval([seeds])
+            cells.append(", ".join(f"{x:+.1f}" for x in seeds) + f" [{low:.1f}, {high:.1f}]")
+        if method != first:
+            text += row([method, *cells])
     return text
 
 

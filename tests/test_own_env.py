@@ -294,3 +294,7 @@ def test_an_env_that_takes_its_port_when_it_is_reset_gives_way_too(line, tmp_pat
     other.reset(seed=0)
     training.collector.collect(3)
     assert not training.world.lost.any() and held[0] is training.world.envs[0].unwrapped
+    state = training.world.state_dict()
+    other.reset(seed=0)
+    training.world.load_state_dict(state)  # as when a round is rolled back during a look
+    assert not training.world.lost.any() and held[0] is training.world.envs[0].unwrapped

@@ -12,7 +12,7 @@ from logbook.compose import compose, sweep
 from logbook.config import CONFIGS
 from logbook.errors import UserError
 from logbook.help import help_text
-from logbook.sweep import run_all
+from logbook.sweep import _leave_nothing, run_all
 
 GLOBAL = "# @package _global_\n"
 POINT = (CONFIGS / "env" / "point.yaml").read_text()
@@ -186,3 +186,13 @@ def test_a_sweep_gives_no_leave_and_leaves_nothing(
 
     assert run_all("pretrain", stage, ["env=point", "seed=0,1"], None) == 2
     assert seen == [False, False] and os.listdir(tmp_path) == []
+
+
+def test_the_list_of_a_sweep_stays_beside_its_runs(tmp_path: Path) -> None:
+    (tmp_path / "multirun.yaml").write_text("")
+    (tmp_path / "first").mkdir()  # a run that was trained before another was refused
+    _leave_nothing(tmp_path)
+    assert (tmp_path / "multirun.yaml").exists()
+    (tmp_path / "first").rmdir()
+    _leave_nothing(tmp_path)
+    assert not tmp_path.exists()

@@ -1,9 +1,10 @@
 """Replay: what goes in comes out, the oldest goes first, and what is not valid stays out."""
 
+import psutil
 import pytest
 import torch
 
-from rl.replay import Replay
+from rl.replay import Replay, _memory
 from rl.types import Batch, WorldSpec
 
 SPEC = WorldSpec("w", 3, 2, False, ("x",), ("m",))
@@ -93,3 +94,8 @@ def test_another_width_is_refused() -> None:
     state = Replay(SPEC, 3, 10, torch.device("cpu"), 0).state_dict()
     with pytest.raises(ValueError, match="does not fit"):
         make(10).load_state_dict(state)
+
+
+def test_what_fits_does_not_depend_on_who_else_runs() -> None:
+    there, others = _memory(), bytearray(200 * 2**20)  # touched: zeros of a bytearray are written
+    assert _memory() == there <= psutil.virtual_memory().total and len(others)
