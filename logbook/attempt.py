@@ -9,7 +9,7 @@ from typing import Any
 
 from logbook import gl
 from logbook.errors import UserError
-from logbook.signals import TookTooLong, within
+from logbook.signals import GivenUp, Late, TookTooLong, within
 
 PATIENCE = 60.0  # seconds for a picture, or for making a world that draws
 
@@ -22,7 +22,9 @@ def attempt(draw: Callable[[], object]) -> str:
     """
     try:
         draw()
-    except (Exception, SystemExit) as reason:  # as of an environment that ends its own process
+    except (KeyboardInterrupt, GivenUp, Late):  # asked for from outside
+        raise
+    except BaseException as reason:  # such as SystemExit of an environment
         told = " ".join(str(reason).split())[:300]
         if isinstance(reason, OSError | TookTooLong):
             return (reason.strerror or told) if isinstance(reason, OSError) else told

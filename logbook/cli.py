@@ -66,12 +66,13 @@ def report(error: BaseException, run_dir: Path | None = None, what: str = "") ->
         intro = "" if code == Exit.AGAIN else "error: "
         sys.stderr.write(f"{intro}{one_line(f'{label}{error}')}\n")
         return int(code)
-    starved = isinstance(error, MemoryError) or "can't allocate memory" in str(error)
-    if starved:  # torch's is a RuntimeError
-        line = f"error: {label}out of memory: make what is set large smaller, such as "
-        line += f"agent.replay_size, num_envs or hidden, or raise the limit; {again}"
+    if no_memory(error):
+        traceback.clear_frames(error.__traceback__)  # the line wants some, too
+        told = " ".join(str(error).split())[:120] or type(error).__name__
+        line = f"error: {label}out of memory ({told}): make what is set large smaller, such as "
+        line += f"agent.replay_size, num_envs or hidden; {again}"
         sys.stderr.write(f"{one_line(line)}\n")
-        return int(Exit.SETUP)
+        return int(Exit.CAPABILITY)
     if isinstance(error, OSError) and error.errno in _DISK:
         where = f"{error.filename}: " if error.filename else ""
         line = f"error: {label}{where}{error.strerror}; {_DISK[error.errno]}; {again}"
@@ -82,11 +83,6 @@ def report(error: BaseException, run_dir: Path | None = None, what: str = "") ->
         line = f"error: {label}{shown}...: {error.strerror}; check that path; {again}"
         sys.stderr.write(f"{one_line(line)}\n")
         return int(Exit.CONFIG)
-    if no_memory(error):
-        told = " ".join(str(error).split())[:120] or type(error).__name__
-        line = f"this machine's memory is not enough ({told}); take less: num_envs, batches, widths"
-        sys.stderr.write(f"error: {label}{line}; {again}\n")
-        return int(Exit.CAPABILITY)
     if isinstance(error, FloatingPointError):
         sys.stderr.write(f"error: {label}{error}: try a lower learning rate; {again}\n")
         return int(Exit.CONFIG)

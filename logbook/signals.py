@@ -23,7 +23,7 @@ class TookTooLong(Exception):
     """What `within` limits is not done in time."""
 
 
-class _Late(BaseException):
+class Late(BaseException):
     """As GivenUp: not to be caught by who is late."""
 
 
@@ -167,13 +167,13 @@ def within(seconds: float, what: str) -> Iterator[None]:
         return
 
     def late(number: int, frame: FrameType | None) -> None:
-        raise _Late
+        raise Late
 
     before = signal.signal(signal.SIGALRM, late)
     try:
         signal.setitimer(signal.ITIMER_REAL, seconds, seconds)  # again, if swallowed
         yield
-    except _Late:
+    except Late:
         raise TookTooLong(f"{what} took over {seconds:g} s") from None
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0.0)

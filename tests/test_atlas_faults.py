@@ -135,6 +135,7 @@ def _raises(error: BaseException) -> Callable[..., Any]:
         (_raises(OSError(28, "No space left on device")), "No space left on device"),
         (_raises(UserError("a line\nof ours")), "a line of ours"),
         (_raises(SystemExit(0)), "SystemExit"),
+        (_raises(BaseException("x")), "BaseException: x"),
         (lambda *row: _never(), "drawing a picture took over 0.2 s"),
     ],
 )
