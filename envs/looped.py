@@ -86,10 +86,16 @@ class LoopedWorld(World):
             self._asleep = self._save()
             self._shut()
 
+    def _reopen(self) -> None:
+        self._make_way()  # it was closed for others
+        try:
+            self._open()
+        except ValueError as e:
+            raise WorldError(str(e)) from e
+
     def _wake(self) -> None:
         if self._asleep is not None:
-            self._make_way()  # it was closed for others
-            self._open()
+            self._reopen()
             state, self._asleep = self._asleep, None
             self._load(state)
 
@@ -190,8 +196,7 @@ class LoopedWorld(World):
 
     def _load(self, state: State) -> None:
         if self._asleep is not None:
-            self._make_way()
-            self._open()
+            self._reopen()
             self._asleep = None
         self._seeds = np.array(state["seeds"], np.int64)
         self.lost[:] = False

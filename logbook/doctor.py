@@ -22,7 +22,7 @@ from typing import Any, Literal, NoReturn
 from logbook import gl
 from logbook.build import ROOT
 from logbook.cli import guard, writable
-from logbook.errors import Exit, UserError
+from logbook.errors import Exit, UserError, shown
 
 Verdict = Literal["ok", "warn", "fail"]
 
@@ -69,7 +69,7 @@ def _doctor() -> int:
 
 def _line(f: Finding) -> str:
     remedy = f"\n{'':22}-> {f.remedy}" if f.remedy else ""
-    return f"{f.verdict:<5} {f.what:<14}  {f.found}{remedy}\n"
+    return shown(f"{f.verdict:<5} {f.what:<14}  {f.found}{remedy}\n")
 
 
 def _safely(check: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:

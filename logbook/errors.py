@@ -53,6 +53,8 @@ def no_memory(error: BaseException) -> bool:
     if isinstance(error, MemoryError):
         return True
     told = str(error).lower()
+    if isinstance(error, SystemError):  # Python's own words for an import that ran out of it
+        return "_find_and_load" in told
     if isinstance(error, ImportError):  # a library that cannot be mapped
         return "map segment" in told or "cannot allocate memory" in told
     return isinstance(error, RuntimeError | ValueError) and any(w in told for w in _NO_MEMORY)

@@ -200,3 +200,8 @@ def test_a_task_that_observes_pictures_works_or_says_what_is_missing(drawn):
     lacks = "UserError env.task=reach_site_vision observes pictures, and no OpenGL draws"
     draws = not drawn and gl.choose().name is not None
     assert done.stdout.startswith("(1, " if draws else lacks), done.stdout + done.stderr
+
+
+def test_what_it_found_moves_no_cursor():
+    said = doctor._line(doctor.Finding("OpenGL", "fail", "MUJOCO_GL=\x1b[2J", "unset \x9b31m"))
+    assert said.count("\n") == 2 and "\x1b" not in said and "\x9b" not in said

@@ -166,6 +166,7 @@ def test_a_summary_may_not_be_nested_without_end(tmp_path: Path) -> None:
     [
         (MemoryError(), "out of memory", 4),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "out of memory", 4),
+        (SystemError("<function _find_and_load> returned NULL"), "out of memory", 4),
         (OSError(24, "Too many open files", "x"), "ulimit -n 1024", 3),
         (OSError(12, "Cannot allocate memory", "x"), "free memory", 3),
     ],

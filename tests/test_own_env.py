@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from envs.base import WorldError
 from logbook.cli import perform
 from logbook.compose import compose
 from logbook.run import Run
@@ -298,3 +299,14 @@ def test_an_env_that_takes_its_port_when_it_is_reset_gives_way_too(line, tmp_pat
     other.reset(seed=0)
     training.world.load_state_dict(state)  # as when a round is rolled back during a look
     assert not training.world.lost.any() and held[0] is training.world.envs[0].unwrapped
+
+
+def test_an_env_that_cannot_be_opened_again_is_one_line(line, monkeypatch):
+    training = assemble(config_of("num_envs=1 steps=60"))
+    training.collector.collect(3)
+    training.world.suspend()
+    monkeypatch.setattr(line, "once", True)
+    monkeypatch.setattr(line, "open", {"another program's"})
+    with pytest.raises(WorldError, match="cannot be made here: RuntimeError: port 5005") as told:
+        training.collector.collect(3)
+    assert told.value.one_line

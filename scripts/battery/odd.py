@@ -136,7 +136,8 @@ def once(how: str, words: tuple[str, ...]) -> Member:
         t.leave = True
         most = 1 if how != "few" else 3
         top = f"OPEN = [0]\nMOST = {most}"
-        begin = "OPEN[0] += 1\n        if OPEN[0] > MOST: raise RuntimeError('port 5005 is in use')"
+        begin = "if OPEN[0] >= MOST: raise RuntimeError('port 5005 is in use')"
+        begin += "\n        OPEN[0] += 1"
         if how == "lock":
             top = "import fcntl"
             begin = ("self.f = open('port', 'w')\n        fcntl.flock(self.f, fcntl.LOCK_EX | "

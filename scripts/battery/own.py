@@ -334,7 +334,7 @@ def place(at_reset: tuple[str, ...], at_step: tuple[str, ...], where: float) -> 
         t.either(end, (2,))
         if end.code == 0:
             summary = json.loads((t.work / "run" / "summary.json").read_text())
-            ways = (summary.get("displacement") or {}).get("per_skill", [])
+            ways = (summary.get("displacement") or {}).get("per_skill") or []
             cells = (summary.get("coverage") or {}).get("cells")
             if any(abs(way) > 1e-6 for way in ways) or cells not in (None, 0, 1):
                 t.wrong(f"it stands still: displacement {ways}, cells {cells}")

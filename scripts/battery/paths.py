@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import re
 import shlex
@@ -376,11 +377,11 @@ def shown(letters: str, place: str) -> Member:
         if place == "checkpoint file":
             (newest(run) / letters).write_text("x")
         elif place == "lock":
-            (run / "lock").write_text(letters)
+            (run / "lock").write_bytes(os.fsencode(letters))
         elif place == "checkpoint":
             (run / "checkpoints" / f"step-000099999{letters}").mkdir()
         elif place == "FAILED":
-            (run / "FAILED").write_text(letters)
+            (run / "FAILED").write_bytes(os.fsencode(letters))
         elif place == "stage":
             (run / "run.json").write_text(json.dumps({"stage": letters}))
         elif place == "run folder":
