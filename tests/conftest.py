@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import tempfile
 
 import psutil
@@ -28,6 +29,15 @@ def _no_leave():
     """No test has the leave to import that another gave."""
     yield
     leave.forget()
+
+
+@pytest.fixture(autouse=True)
+def _same_products():
+    """No test multiplies matrices the way that a stage run by another chose."""
+    yield
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.get_float32_matmul_precision() != "highest":
+        torch.set_float32_matmul_precision("highest")
 
 
 _ROOM = 3 * 2**30  # bytes of memory for a process of tests and those that it starts
