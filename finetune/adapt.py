@@ -30,6 +30,7 @@ from logbook.build import build
 from logbook.heritage import open_record, world_of
 from meta.stage import family_factory, restore
 from meta.trial import Last, Memory, MetaLearner, one_round
+from rl.train import Pace
 from rl.types import Batch, Metrics, State, WorldSpec
 
 __all__ = ["Adapt"]
@@ -169,6 +170,8 @@ class AdaptLearner:
         self._limit = max(1, self._learner.horizon - 1) if shots is None and remembers else shots
         undo = None if remembers or world.num_envs < 2 else undo  # one episode has no spread
         self._spent = 0
+        whole = world.num_envs * world.world_spec.max_episode_steps
+        self.pace = Pace(whole, whole, most=True)
         self._family = OneTask(world)
         self._learner.reseed(setting.stream("learner"))
         self._memory = self._learner.begin(1, None)

@@ -19,6 +19,7 @@ from finetune.world import TaskWorld
 from logbook.build import build
 from logbook.heritage import pretrained
 from logbook.seeds import seed_for
+from rl.train import Pace
 from rl.types import Agent, Metrics, State, WorldSpec
 
 
@@ -68,6 +69,7 @@ class Learner(Protocol):
     episodes: list[tuple[float, int]]
     """(return, length) of the episodes that ended since they were last taken."""
     updates: int
+    pace: Pace
 
     def advance(self) -> list[tuple[str, Metrics]]:
         """One round of experience and learning; prefixed metrics."""

@@ -21,6 +21,11 @@ Array = NDArray[Any]
 class Rule(Protocol):
     """Chooses one of K skills by trials in N worlds at a time."""
 
+    @property
+    def cost(self) -> int:
+        """Env steps of all its trials, over all worlds."""
+        ...
+
     def plan(self) -> tuple[Array, int] | None:
         """The skills to try next, one a world [N], and for how many steps; None: chosen."""
         ...
@@ -53,6 +58,14 @@ class Sweep:
     def _schedule(self, steps: int, episodes: int) -> list[tuple[int, int, int]]:
         """Rounds of (trials of each skill that is left, their steps, skills to keep after)."""
         return [(episodes, steps, 1)]
+
+    @property
+    def cost(self) -> int:
+        total, left = 0, self.count
+        for trials, steps, keep in self._rounds if left > 1 else ():
+            total += -(-trials * left // self._num) * self._num * steps
+            left = keep
+        return total
 
     def plan(self) -> tuple[Array, int] | None:
         if self.count == 1 or self._at == len(self._rounds):

@@ -10,6 +10,7 @@ from torch import Tensor
 from finetune.base import Player
 from finetune.world import TaskWorld
 from rl.collect import Collector
+from rl.train import pace_of
 from rl.types import Agent, Batch, Metrics, State
 
 
@@ -39,6 +40,7 @@ class FlatLearner:
         self.world, self.agent, self.z = world, agent, z
         self.episodes: list[tuple[float, int]] = []
         self.updates = 0
+        self.pace = pace_of(agent, world.num_envs, warmup)
         self._warmup = warmup
         self._notes = notes
         self._own = 0

@@ -17,6 +17,7 @@ from torch import Tensor
 from finetune.base import Player, Setting
 from finetune.world import Array
 from rl.collect import to_world
+from rl.train import Pace, pace_of
 from rl.types import Agent, Batch, Metrics, State, WorldSpec
 
 SEES = ("all", "task")  # all of obs and what the task shows behind it, or the latter alone
@@ -148,6 +149,8 @@ class OptionLearner:
                 f"strategy.controller.name={controller.get('name')}: options last differently "
                 "long, which only an agent with replay can learn from; use sac"
             )
+        one = pace_of(self._agent, setting.num_envs)  # it counts picks, of `steps` at most
+        self.pace = Pace(one.whole, one.first * steps, most=True)
         self._gamma = float(self._agent.gamma)  # type: ignore[attr-defined]
         num = setting.num_envs
         obs, _ = self.world.reset(seed=setting.stream("world"))

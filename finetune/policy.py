@@ -17,6 +17,7 @@ from finetune.base import Learner, Player, Setting, Strategy
 from finetune.choose import RULES, Rule
 from finetune.flat import FlatLearner
 from rl.collect import Collector
+from rl.train import Pace, pace_of
 from rl.types import Agent, Batch, Metrics, State
 
 __all__ = ["Policy"]
@@ -63,6 +64,8 @@ class PolicyLearner:
         self._rule: Rule = RULES[how.rule](
             setting.source.skill, setting.num_envs, how.steps, how.episodes
         )
+        after = pace_of(self._agent, setting.num_envs, how.warmup)
+        self.pace = Pace(after.whole, self._rule.cost + after.first)
         self._seen: list[Batch] = []
         self._flat: FlatLearner | None = None
         if self._rule.plan() is None:  # nothing to choose from

@@ -60,6 +60,7 @@ def learn(config: dict[str, Any], run_dir: Path, overrides: tuple[str, ...] = ()
             progress.warn(half_done)
         for change in other_versions(folder):
             progress.warn(f"{folder} was made under other versions: {change}")
+        episodes.tell_if_short(int(config["steps"]), *training.learner.pace)
         episodes.begin(run, training, run.restore())
         drive(
             training,

@@ -34,6 +34,19 @@ def begin(run: Run, training: Any, start: tuple[int, Any] | None) -> None:
         )
 
 
+def tell_if_short(steps: int, whole: int, first: int, most: bool) -> None:
+    """Say before the start that a run ends before it learns, or takes more steps than asked.
+
+    The rest is the training's `rl.train.Pace`.
+    """
+    if steps <= first - whole:
+        when = "learning may not begin" if most else "nothing is learned"
+        progress.warn(f"steps={steps}: {when} before step {first:,}; try steps={first}")
+    elif steps < whole:
+        size = f"{'up to ' if most else ''}{whole:,}"
+        progress.warn(f"steps={steps}: a round is {size} env steps, and one is taken whole")
+
+
 def dropped(run: Run, training: Any) -> dict[str, int]:
     """How many steps of a training could not be used, for its summary; a warning if many."""
     world = training.world

@@ -12,7 +12,7 @@ from envs.base import pack_rng, unpack_rng
 from envs.tasks.base import Tasks
 from meta.trial import MetaLearner, live, returns_by_episode, side_by_side
 from rl.matmul import keep_matmul
-from rl.train import Means
+from rl.train import Means, Pace
 from rl.types import Batch, State
 
 
@@ -30,6 +30,14 @@ class MetaTraining:
     step: int = 0  # env steps taken, over all worlds and episodes
     updates: int = 0
     means: Means = field(default_factory=Means)
+
+    @property
+    def pace(self) -> Pace:
+        """A round is a trial of every task of an update."""
+        learner = self.learner
+        episodes = learner.meta_batch * learner.width * learner.horizon
+        whole = episodes * self.family.episode_steps
+        return Pace(whole, whole, most=True)
 
     def advance(self) -> list[Batch]:
         """One round: trials of fresh tasks and the learning they pay for."""

@@ -138,6 +138,7 @@ def metatrain_stage(config: dict[str, Any], run_dir: Path, overrides: tuple[str,
     with Run.open(run_dir, asked, stage="metatrain", overrides=overrides) as run:
         if run.done:
             return
+        episodes.tell_if_short(int(config["steps"]), *training.pace)
         episodes.begin(run, training, run.restore())
         source = source_of(config)
         if source is not None:

@@ -19,7 +19,7 @@ from pretrain.loop import Training
 from pretrain.report import write_report
 from rl.collect import Collector
 from rl.matmul import choose_matmul
-from rl.train import drive
+from rl.train import drive, pace_of
 from skills.base import Skill
 
 Config = Mapping[str, Any]
@@ -65,7 +65,8 @@ def pretrain_stage(config: dict[str, Any], run_dir: Path, overrides: tuple[str, 
     with Run.open(run_dir, config, stage="pretrain", overrides=overrides) as run:
         if run.done:
             return
-        _tell_if_short(int(config["steps"]), training)
+        pace = pace_of(training.agent, training.world.num_envs)
+        episodes.tell_if_short(int(config["steps"]), *pace)
         episodes.begin(run, training, run.restore())
         drive(
             training,
@@ -85,17 +86,6 @@ def pretrain_stage(config: dict[str, Any], run_dir: Path, overrides: tuple[str, 
         run.finish(summary)
         again = progress.paste("inspect-skills", run.folder)
         progress.say(f"look at the skills: {run.folder / 'index.html'} (made anew by: {again})")
-
-
-def _tell_if_short(steps: int, training: Training) -> None:
-    """Say before the start that a run ends before its agent learns, or takes more than asked."""
-    whole = training.horizon * training.world.num_envs
-    wait = getattr(training.agent, "start_steps", 0)  # for what it learns from, if it remembers
-    taken, first = (-(-n // whole) * whole for n in (steps, max(wait, 1)))
-    if taken < first:
-        progress.warn(f"steps={steps}: nothing is learned before step {first:,}; try steps={first}")
-    elif steps < whole:
-        progress.warn(f"steps={steps}: a round is {whole:,} env steps, and one is taken whole")
 
 
 def _early_look(run: Run, config: Config, training: Training) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from time import monotonic
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -13,7 +13,17 @@ from torch import Tensor
 
 from rl.types import Diverged, Metrics, State
 
-__all__ = ["Diverged", "Means", "Recorder", "Resumable", "Trainable", "drive", "train"]
+__all__ = [
+    "Diverged",
+    "Means",
+    "Pace",
+    "Recorder",
+    "Resumable",
+    "Trainable",
+    "drive",
+    "pace_of",
+    "train",
+]
 
 LONG = 5.0  # seconds of a round, past which a stop may come in its midst
 
@@ -118,6 +128,21 @@ class Trainable(Protocol):
     def state_dict(self) -> State: ...
 
     def load_state_dict(self, state: State) -> None: ...
+
+
+class Pace(NamedTuple):
+    """How often a training learns, in env steps over all worlds."""
+
+    whole: int  # of a round, which is never cut short
+    first: int  # taken by the end of the first round that something is learned from
+    most: bool = False  # both may be less, as where episodes end early
+
+
+def pace_of(agent: Any, num_envs: int, warmup: int = 0) -> Pace:
+    """The pace of an agent in `num_envs` worlds that is not updated before `warmup` env steps."""
+    whole = agent.horizon * num_envs
+    wait = getattr(agent, "start_steps", 0)  # for what it learns from, if it remembers
+    return Pace(whole, -(-max(wait, warmup, 1) // whole) * whole)
 
 
 def unsound(state: Any, name: str = "") -> list[str]:
