@@ -131,6 +131,10 @@ class TaskWorld:
     def load_state_dict(self, state: State) -> None:
         """Undo `state_dict`."""
         self.inner.load_state_dict(state["inner"])
+        own = {"solved": self.solved, "feat": self._feat, "memory": self._memory}
+        for key, now in own.items():
+            if np.shape(state[key]) != now.shape:
+                raise ValueError(f"{key} has shape {np.shape(state[key])}, not {now.shape}")
         self.taken = int(state["taken"])
         self.solved = np.array(state["solved"], np.bool_)
         self._feat = np.array(state["feat"])

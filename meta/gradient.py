@@ -257,8 +257,24 @@ class GradientLearner:
 
     def load_state_dict(self, state: State) -> None:
         """Undo `state_dict`."""
-        self.theta.copy_(state["theta"])
-        self._adam.load_state_dict(state["adam"])
+        self.theta.copy_(_same(state, "theta", self.theta))
+        adam, moments = self._adam.state_dict(), {}  # its settings are this learner's
+        if state["adam"]["state"]:
+            (saved,) = state["adam"]["state"].values()
+            moments = {key: _same(saved, key, self.theta) for key in ("exp_avg", "exp_avg_sq")}
+            moments["step"] = _same(saved, "step", torch.zeros(()))
+            if not moments["step"] >= 1:
+                raise ValueError(f"adam has taken {float(moments['step']):g} steps, want 1 or more")
+        self._adam.load_state_dict({**adam, "state": {0: moments} if moments else {}})
         self._noise.set_state(state["noise"].cpu())
         if "normalizer" in state:  # runs that are older than it have none
             self._normalizer.load_state_dict(state["normalizer"])
+
+
+def _same(state: State, key: str, like: Tensor) -> Tensor:
+    """An entry of a saved state. Raises ValueError if it is not of the type and shape of `like`."""
+    x: Tensor = state[key]
+    if x.dtype != like.dtype or x.shape != like.shape:
+        got, want = (f"{t.dtype} {list(t.shape)}" for t in (x, like))
+        raise ValueError(f"{key} is {got}, not {want}")
+    return x
