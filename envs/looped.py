@@ -277,6 +277,8 @@ def as_frame(said: Any) -> NDArray[np.uint8]:
     if frame.dtype.kind not in "fiub" or frame.ndim not in (2, 3) or not frame.size:
         shown = type(said).__name__ if frame.dtype.kind not in "fiub" else f"shape {frame.shape}"
         raise ValueError(f"render() gave {shown}, want a picture [height, width, 3]")
+    if not np.isfinite(frame).any():
+        raise ValueError("render() gave NaN everywhere, want a picture [height, width, 3]")
     if frame.ndim == 2:
         frame = frame[..., None]
     if frame.shape[-1] not in (1, 3, 4) and frame.shape[0] in (1, 3, 4):

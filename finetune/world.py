@@ -73,7 +73,7 @@ class TaskWorld:
         try:
             paid, success, memory = self.task.judge(self._feat, feat, acts, rew, self._memory)
             said = np.asarray(paid, np.float64), np.asarray(success, np.bool_), np.asarray(memory)
-        except Exception as e:
+        except (Exception, SystemExit) as e:  # a task of somebody's own may raise anything
             if isinstance(e, UserError) or str(e).startswith("task."):  # a formula's own words
                 raise
             raise UserError(f"task={self.task.title}: judge: {type(e).__name__}: {e}") from e

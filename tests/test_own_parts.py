@@ -256,6 +256,7 @@ def test_only_what_a_world_takes_is_given_to_it(conf):
         ("x, inside, memory[:1]", r"a memory of shape \(1, 0\), want \(4, 0\)"),
         ("x, inside", "judge: .*values to unpack"),
         ("x.nothing, inside, memory", "judge: AttributeError"),
+        ("__import__('sys').exit(3)", "judge: SystemExit: 3"),
     ],
 )
 def test_what_a_task_of_ones_own_does_wrong_is_one_line(wrong: str, told: str) -> None:

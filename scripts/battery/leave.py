@@ -32,7 +32,7 @@ def own_leave(carrier: str, id: str, how: str) -> Member:
             text = head + yaml.safe_dump({"env": {"id": id, "allow_import": True}})
             path = {"preset": "preset/nice.yaml", "tuned": "tuned/s-sac.yaml"}[carrier]
             t.write(f"x/{path}", text)
-            t.write("x/skill/s.yaml", "name: rnd\nhidden: [8]\nlr: 1e-3\n")
+            t.write("x/skill/s.yaml", (ROOT / "configs/skill/rnd.yaml").read_text())
             words = ["env=gym", *(["preset=nice"] if carrier == "preset" else ["skill=s"])]
         if how == "typed":  # the person's word counts
             t.leave = True

@@ -99,7 +99,7 @@ SPACES = {
     "spaces.Discrete(4)": ("9", "-1", "'a'", "1.5", "np.zeros(4)"),
     "spaces.Tuple((spaces.Discrete(2), spaces.Box(-1, 1, (1,))))": ("(5, [0.0])", "(0,)", "0"),
     "spaces.MultiDiscrete([2, 3])": ("np.array([2, 3])", "np.array([0])", "np.array([-1, 0])"),
-    "spaces.MultiBinary(3)": ("np.array([0, 1])", "np.array([0, 1, 2])"),
+    "spaces.MultiBinary(3)": ("np.array([0, 1])", "np.array([[0, 1, 1]])"),
 }  # fmt: skip
 GOOD = {
     "spaces.Box(-9, 9, (2, 3), np.float32)": "np.zeros((2, 3), np.float32)",
@@ -304,7 +304,8 @@ def chance(what: str, how: str, agent: str) -> Member:
             end = pretrain(t, CHANCE[what], *more, "steps=400")
         t.worked(end)
         summary = json.loads((t.work / "run" / "summary.json").read_text())
-        deterministic = what in ("process id",)
+        # the episodes that were under way may be short, and end alike by chance
+        deterministic = what in ("process id", "ends at random")
         if summary.get("exact") is not False and "warning" not in end.err and not deterministic:
             t.wrong("no word that it is not exact")
 

@@ -85,9 +85,12 @@ def pasted(name: str, command: str) -> Member:
             more = ["strategy.members=[scratch]", *FINETUNE, "hydra.run.dir=fine2"]
         elif command == "metatrain":
             t.take("skills", "source").rename(_made(t.work / name))
+            place = (
+                "meta " + name.replace("/", "-").replace("${", "{")[:60]
+            )  # Hydra resolves its own
             end = t.start("metatrain", f"from={name}", *LEARNER, "steps=200",
-                          f"hydra.run.dir=meta {name.replace('/', '-')[:60]}")  # fmt: skip
-            folder = t.work / f"meta {name.replace('/', '-')[:60]}"
+                          f"hydra.run.dir={place}")  # fmt: skip
+            folder = t.work / place
             more = ["strategy=adapt", "steps=100", "evaluate.video=false"]
         else:
             t.take("half", "source").rename(_made(t.work / name))
@@ -185,7 +188,8 @@ def source(way: str, command: str) -> Member:
                      "inspect-tasks learner": ["inspect-tasks", run, "--steps=5", "--reps=1"],
                      }[command]  # fmt: skip
             end = t.start(*words, cwd=cwd)
-        if way == "gone":
+        lost = way in ("moved", "copied") and command == "resume"  # its folder says where it was
+        if way == "gone" or lost:
             t.either(end, (2, 5), "skills")
         else:
             t.worked(end)
@@ -276,6 +280,8 @@ def _draw_table(rng: random.Random) -> Member:
     if rng.random() < 0.75:
         task = rng.choice(["goal_3_4", "goal_3_4_sparse", "native", "waypoints", "custom"])
         strategy = rng.choice(["scratch", "weights", "policy", "hierarchy", "play"])
+        if task == "waypoints" and strategy in ("weights", "policy"):
+            strategy = "scratch"  # the others have no inputs for what the task shows
         more = {"policy": ["strategy.steps=20"], "hierarchy": ["strategy.skill_steps=5"],
                 "play": ["strategy.skill_steps=5"]}  # fmt: skip
         task_words = ["task.reward=-abs(x)"] * (task == "custom")
