@@ -13,6 +13,7 @@ from logbook.config import check, load_config
 from logbook.errors import UserError
 from logbook.gl import check_setting
 from logbook.overrides import assigned
+from logbook.versions import fitting
 from logbook.words import folder as path
 
 
@@ -93,7 +94,13 @@ def assess(
     make = family_factory(config)
     before, now = family_factory(trained)(1, 0), make(1, 0)
     _same_shapes(folder, before, now)
+    if tasks is not None:
+        with fitting(str(replay), "save them again, with evaluate RUN --save FOLDER"):
+            now.enter(tasks[:1])
     fitted = lessons_of(folder) if now.lessons() and config["tasks"] == own else None
+    if fitted:
+        with fitting(str(folder), "train it again"):
+            now.take(fitted)
     numbers, _, tasks = examine(config, learner, tasks, fitted)
     if save is not None:
         save_tasks(save, config["tasks"], tasks, f"held out, seed {config['seed']}")

@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 
 from logbook import files, progress
+from logbook.attempt import attempt
 from logbook.build import build
 from logbook.charts import chart, read_curves
 from logbook.heritage import newest_state
 from logbook.markup import document, escape, facts, next_command
+from logbook.versions import fitting
 
 CELLS = 60  # of a map, along each axis
 
@@ -24,30 +26,35 @@ def inspect_fitted(folder: Path, config: Mapping[str, Any], to: Path) -> int:
     """
     state = newest_state(folder, "metatrain")
     family = build("tasks", config["tasks"], num_envs=1, seed=int(config["seed"]))
-    family.take(state["family"]["world"]["lessons"])
+    with fitting(str(folder), "train it again"):
+        family.take(state["family"]["world"]["lessons"])
+        step = int(state["step"])
     fit = family.lessons()
     low, high = (np.quantile(fit["states"], q, axis=0) for q in (0.01, 0.99))
     middle, half = (low + high) / 2, 0.6 * (high - low).max() + 0.05
     x, y = np.linspace(middle - half, middle + half, CELLS).T
     maps = family.rewards_at(np.stack(np.meshgrid(x, y), -1))  # [y, x, K]
-    files.subfolder(to / "tasks")
+    picture = files.subfolder(to / "tasks") / "fitted.png"
     limit = float(np.quantile(np.abs(family.rewards_at(fit["states"])), 0.95))
-    _draw(to / "tasks" / "fitted.png", x, y, maps, limit, fit)
+    why = attempt(lambda: _draw(picture, x, y, maps, limit, fit))
+    if why:
+        progress.say(f"no fitted.png: {why}")
+        files.remove(picture)  # an older one shows other tasks
     rows = [
         {"share": float(s), "middle": m.tolist(), "spread": d.tolist()}
         for s, m, d in zip(fit["share"], fit["middle"], fit["spread"], strict=True)
     ]
     entropy = read_curves(folder / "metrics.jsonl").get("tasks/entropy", [])
-    numbers = {"step": int(state["step"]), "updates": int(fit["updates"]), "components": rows}
+    numbers = {"step": step, "updates": int(fit["updates"]), "components": rows}
     numbers["entropy"] = [list(point) for point in entropy]
     files.replace(to / "tasks.json", files.pretty(numbers))
     about = {
         "title": "Fitted tasks",
-        "env steps": f"{state['step']:,}",
+        "env steps": f"{step:,}",
         "updates": fit["updates"],
         "next": progress.paste("evaluate", folder, "tasks=point_goal"),
     }
-    files.replace(to / "tasks.html", document("Fitted tasks", _page(about, rows, entropy)))
+    files.replace(to / "tasks.html", document("Fitted tasks", _page(about, rows, entropy, not why)))
     effective = float(np.exp(-(fit["share"] * np.log(np.maximum(fit["share"], 1e-12))).sum()))
     told: list[tuple[str, Any]] = [("components", f"{len(rows)}, effectively {effective:.1f}")]
     if entropy:
@@ -61,6 +68,7 @@ def _page(
     about: Mapping[str, Any],
     rows: Sequence[Mapping[str, Any]],
     entropy: Sequence[tuple[float, float]],
+    drawn: bool,
 ) -> str:
     body = "".join(
         f"<tr><td>{k}</td><td>{row['share']:.3f}</td><td>{row['middle'][0]:+.2f}, "
@@ -69,11 +77,14 @@ def _page(
     )
     heads = "<tr><th>task</th><th>share</th><th>middle, m</th><th>spread, m</th></tr>"
     curve = f'<h2>Entropy of where it goes, nats</h2><div class="box">{chart("entropy", entropy)}'
-    return (
-        f"<h1>{escape(about['title'])}</h1>{facts(about)}<h2>What each task pays, and where</h2>"
+    picture = (
+        "<h2>What each task pays, and where</h2>"
         '<div class="box"><img src="tasks/fitted.png" alt="reward over the plane, by task"></div>'
         "<p class=soft>Blue is paid, red costs; dots are states of the learner that the tasks were "
         "fitted to, the ellipse is one spread of the component.</p>"
+    )
+    return (
+        f"<h1>{escape(about['title'])}</h1>{facts(about)}{picture if drawn else ''}"
         f"{curve + '</div>' if entropy else ''}"
         f'<div class="box wide"><table class="skills">{heads}{body}</table></div>'
         f"{next_command(about)}"

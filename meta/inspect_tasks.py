@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from logbook import checkpoint, files, marks, progress
+from logbook.attempt import attempt
 from logbook.build import build, check_node, lookup
 from logbook.cli import guard, outlet, takes_leave, takes_out
 from logbook.compose import compose
@@ -137,7 +138,10 @@ def inspect(
     drawn = reward_map(found, seen, paid)
     numbers["map"] = {"axes": list(drawn.axes), "exact": drawn.exact, "told": _told(drawn)}
     place = files.subfolder(to / "tasks")
-    made = draw_tasks(place, seen, paid, extremes(paid), drawn)
+    made: list[str] = []
+    why = attempt(lambda: made.extend(draw_tasks(place, seen, paid, extremes(paid), drawn)))
+    if why:
+        progress.say(f"no pictures of tasks: {why}")
     for old in place.glob("task_*.png"):
         if old.name not in made:
             files.remove(old)

@@ -13,7 +13,7 @@ from logbook.markup import alarm_box, document, escape, facts, next_command, til
 def write_page(
     path: Path, numbers: Mapping[str, Any], pictures: Sequence[str], about: Mapping[str, Any]
 ) -> None:
-    """Write the page from the numbers of tasks.json; `pictures` are links, one a task."""
+    """Write the page from the numbers of tasks.json; `pictures` are links, one a task or none."""
     parts = [
         f"<h1>{escape(about['title'])}</h1>",
         facts(about),
@@ -22,7 +22,9 @@ def write_page(
         "<h2>What each task pays, and for whom</h2>",
         f'<p class="soft">{escape(numbers["map"]["told"])} '
         '<b style="color:#12724a">The best episode</b> that was seen under the task is drawn in '
-        'green, <b style="color:#a8322a">the worst</b> dashed in red.</p>',
+        'green, <b style="color:#a8322a">the worst</b> dashed in red.</p>'
+        if pictures
+        else "",
         _cards(numbers, pictures),
         "<h2>Every task</h2>",
         _table(numbers),
@@ -94,16 +96,19 @@ def _tiles(numbers: Mapping[str, Any]) -> str:
 
 def _cards(numbers: Mapping[str, Any], pictures: Sequence[str]) -> str:
     made = ""
-    for task, picture in zip(numbers["tasks"], pictures, strict=True):
+    shown = pictures or [""] * len(numbers["tasks"])
+    for task, picture in zip(numbers["tasks"], shown, strict=True):
         most = task["pays_for"][:2]
         pays = ", ".join(f"{f['feat']} {f['share']:.0%}" for f in most if f["share"] >= 0.1)
         flag = "" if task["within_reach"] else " flag"
         best = f"best {task['best']:+,.0f} ({task['best_policy']})"
         told = f"{best} · random {task['random']:+,.0f} · worst {task['worst']:+,.0f}"
-        look = 'style="width:100%;display:block"'
+        image = (
+            f'<img src="{escape(picture)}" style="width:100%;display:block" '
+            f'alt="Task {task["task"]}: what it pays where">'
+        )
         made += (
-            f'<div class="card{flag}"><img src="{escape(picture)}" {look} '
-            f'alt="Task {task["task"]}: what it pays where"><div><b>task {task["task"]}</b> '
+            f'<div class="card{flag}">{image if picture else ""}<div><b>task {task["task"]}</b> '
             f'<span class="soft">{escape(told)}</span>'
             f"{f'<br><small>explained by {escape(pays)}</small>' if pays else ''}</div></div>"
         )

@@ -40,9 +40,12 @@ def load_tasks(folder: Path) -> tuple[dict[str, Any], NDArray[np.float64]]:
     try:
         with files.open_plain(path) as file:
             arrays, digest = tensors.read(file, os.fstat(file.fileno()).st_size)
-        tasks = arrays["tasks"][1]
+        tasks = np.asarray(arrays["tasks"][1], np.float64)
     except (OSError, ValueError, TypeError, KeyError) as e:
         raise UserError(f"{path} cannot be read: {e}", Exit.CHECKPOINT) from None
-    if digest != what.get("sha256") or tasks.ndim != 2:
+    if digest != what.get("sha256") or tasks.ndim != 2 or not np.isfinite(tasks).all():
         raise UserError(f"{path} is not what {folder}/family.json describes", Exit.CHECKPOINT)
-    return check_node("tasks", what.get("family")), np.asarray(tasks, np.float64)
+    try:
+        return check_node("tasks", what.get("family")), tasks
+    except UserError as e:
+        raise UserError(f"{folder}/family.json: {e}", Exit.CHECKPOINT) from None

@@ -239,6 +239,19 @@ def contents(folder: Path) -> dict[str, str]:
     }
 
 
+def test_pictures_that_cannot_be_drawn_cost_a_line(run, tmp_path, monkeypatch, capsys):
+    def fails(*args: Any, **kwargs: Any) -> None:
+        raise KeyError("a font")
+
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", fails)
+    assert inspect(run, reps=1, out=tmp_path) == 0
+    assert "no pictures of tasks: KeyError: 'a font'" in capsys.readouterr().out
+    page = (tmp_path / "tasks.html").read_text()
+    count = json.loads((tmp_path / "tasks.json").read_text())["count"]
+    assert "<img" not in page and page.count("<b>task ") == count
+    assert not list(tmp_path.glob("tasks/*"))
+
+
 @pytest.mark.parametrize("look", ["tasks", "skills"])
 def test_pages_may_be_written_elsewhere_and_the_run_is_left_alone(look, run, tmp_path, capsys):
     """Whoever runs this may write everywhere, so that the run is untouched is seen in its bytes."""

@@ -15,7 +15,9 @@ from finetune.stage import finetune_stage
 from logbook import checkpoint
 from logbook.compose import compose
 from logbook.errors import Exit, UserError
+from meta.assess import assess
 from meta.stage import metatrain_stage
+from meta.taskset import load_tasks, save_tasks
 from tests.finetune_runs import config_of, metatrain_small, pretrain_small
 
 PROMP = "learner=promp tasks=point_goal learner.hidden=[8] learner.meta_batch=3 learner.width=4"
@@ -107,4 +109,25 @@ def test_a_task_of_another_number_of_worlds_is_one_line(key: str, tmp_path: Path
     _change(run, longer)
     with pytest.raises(UserError, match=f"another version.*{key} has shape") as refusal:
         finetune_stage(config, run)
+    assert refusal.value.code == Exit.CHECKPOINT
+
+
+@pytest.mark.parametrize(
+    ("node", "change", "words"),
+    [
+        ({}, lambda tasks: tasks, "family.json: tasks: want a choice"),
+        ({"name": "nosuch"}, lambda tasks: tasks, "family.json: .*nosuch"),
+        (None, lambda tasks: tasks * np.nan, "tasks.safetensors is not what"),
+        (None, lambda tasks: tasks[:, 0], "tasks.safetensors is not what"),
+        (None, lambda tasks: tasks[:, 1:], "another version of this package .*of shape"),
+        (None, lambda tasks: tasks[:0], "another version of this package .*of shape"),
+    ],
+)
+def test_saved_tasks_that_make_no_sense_are_one_line(
+    node: Any, change: Any, words: str, promp: Path, tmp_path: Path
+) -> None:
+    family, tasks = load_tasks(promp / "held_out")
+    save_tasks(tmp_path / "t", family if node is None else node, change(tasks), "odd")
+    with pytest.raises(UserError, match=words) as refusal:
+        assess(promp, [], replay=tmp_path / "t")
     assert refusal.value.code == Exit.CHECKPOINT

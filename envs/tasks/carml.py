@@ -119,8 +119,14 @@ class Carml(Plane):
         }
 
     def take(self, lessons: State) -> None:
-        self._middle, self._spread = np.array(lessons["middle"]), np.array(lessons["spread"])
-        self._share, self._states = np.array(lessons["share"]), np.array(lessons["states"])
+        each, seen = (self.components, 2), (max(1, len(lessons["states"])), 2)
+        shapes = {"middle": each, "spread": each, "share": each[:1], "states": seen}
+        found = {key: np.array(lessons[key], np.float64) for key in shapes}
+        for key, x in found.items():
+            least = 0.0 if key in ("spread", "share") else -np.inf
+            if x.shape != shapes[key] or not (np.isfinite(x) & (x > least)).all():
+                raise ValueError(f"{key} of the fitted tasks makes no sense")
+        self._middle, self._spread, self._share, self._states = found.values()
         self._updates = int(lessons["updates"])
         self._scale()
 
