@@ -3,8 +3,9 @@
 `step` returns the true successor of every world, also of those that ended; the caller resets them
 with `reset(options={"reset_mask": mask})`. `info["feat"]` [N, F] float32 describes the returned
 observations in task space; `info["unstable"]` [N] bool marks worlds whose physics diverged in
-this step, or whose reward is no number that float32 holds: they come back truncated, with their
-last good observation and feats and zero reward, and the transition must not be learned from.
+this step, or whose observation, feats or reward are no numbers that float32 holds: they come back
+truncated, with their last good observation and feats and zero reward, and the transition must not
+be learned from. An episode that begins with no number raises WorldError.
 """
 
 from __future__ import annotations
@@ -23,13 +24,18 @@ from rl.types import State, WorldSpec
 
 Array = NDArray[Any]
 _WORD = (1 << 64) - 1
-_LARGEST = float(np.finfo(np.float32).max)  # of what learners can be paid
+_LARGEST = float(np.finfo(np.float32).max)  # of what learners can be shown and paid
 
 
 class WorldError(Exception):
     """A world cannot go on: the text says in one line which, where and why."""
 
     one_line = True  # a person needs no traceback of ours
+
+
+def _fine(x: Array) -> bool:
+    """Whether float32 holds all of it."""
+    return bool(np.abs(x).max(initial=0) <= _LARGEST)
 
 
 def pack_rng(rng: np.random.Generator) -> list[int]:
@@ -136,7 +142,15 @@ class World(VectorEnv[Array, Array, Array]):
             self._begin(ids)
             self._age[ids] = 0
             self._ended[ids] = False
-        obs, feat = self._see(ids)
+        obs, feat = self._observe(), self._feat()
+        if not (_fine(obs) and _fine(feat)):
+            names, told, bad = self._entries(obs[ids], feat[ids], np.zeros(len(ids)))
+            for i, k in np.argwhere(bad)[:1]:
+                raise WorldError(
+                    f"env={self.name}: after a reset {names[k]} is {told[i, k]:g}; an episode must "
+                    "begin with finite numbers"
+                )
+        obs, feat = self._keep(obs, feat, ids)
         return obs, {"feat": feat}
 
     def step(self, actions: Array) -> tuple[Array, Array, Array, Array, dict[str, Any]]:
@@ -147,9 +161,10 @@ class World(VectorEnv[Array, Array, Array]):
                 'reset them first, with options={"reset_mask": mask}'
             )
         rew, terminated, unstable = self._advance(actions)
-        if not np.abs(rew).max(initial=0.0) <= _LARGEST:
-            unstable = unstable | ~(np.abs(rew) <= _LARGEST)
+        obs, feat = self._observe(), self._feat()
         self._age += 1
+        if not (_fine(rew) and _fine(obs) and _fine(feat)):
+            unstable = self._strange(obs, feat, rew, unstable)
         truncated = (self._age >= self.max_episode_steps) & ~terminated
         fresh = None
         if unstable.any():
@@ -159,7 +174,7 @@ class World(VectorEnv[Array, Array, Array]):
             truncated = truncated | unstable
             rew = np.where(unstable, 0.0, rew)
         self._ended = terminated | truncated
-        obs, feat = self._see(fresh)
+        obs, feat = self._keep(obs, feat, fresh)
         return obs, rew, terminated, truncated, {"feat": feat, "unstable": unstable}
 
     def _reseed(self, ids: NDArray[np.int64], seed: int | Sequence[int | None] | None) -> None:
@@ -175,12 +190,30 @@ class World(VectorEnv[Array, Array, Array]):
             if seed[i] is not None:
                 self._rngs[i] = seeding.np_random(seed[i])[0]
 
-    def _see(self, fresh: NDArray[np.int64] | None) -> tuple[Array, Array]:
-        """Observations and feats of now; rows other than `fresh` stay as they were last returned.
+    def _entries(self, obs: Array, feat: Array, rew: Array) -> tuple[list[str], Array, Array]:
+        """The names of all numbers that a world tells, them [N, K], and which float32 lacks."""
+        told = np.concatenate([obs.reshape(len(obs), -1), feat, rew[:, None]], 1)
+        obs_names = [f"obs[{k}]" for k in range(told.shape[1] - feat.shape[1] - 1)]
+        names = [*obs_names, *self.feat_names, "the reward"]
+        return names, told, ~(np.abs(told) <= _LARGEST)
+
+    def _strange(self, obs: Array, feat: Array, rew: Array, unstable: Array) -> Array:
+        """`unstable` [N], and the worlds of whose step something is no number."""
+        names, told, bad = self._entries(obs, feat, rew)
+        bad &= ~unstable[:, None]
+        if not self.trouble:
+            for i, k in np.argwhere(bad)[:1]:
+                after = f"after {self._age[i]} steps of an episode"
+                self.trouble = f"{names[k]} was {told[i, k]:g} {after}"
+        return np.asarray(unstable | bad.any(1))
+
+    def _keep(
+        self, obs: Array, feat: Array, fresh: NDArray[np.int64] | None
+    ) -> tuple[Array, Array]:
+        """What to return of now; rows other than `fresh` stay as they were last returned.
 
         None is all rows. The caller may write into what it is given, so a copy is kept.
         """
-        obs, feat = self._observe(), self._feat()
         if fresh is None or self._seen is None:
             self._seen = obs.copy(), feat.copy()
             return obs, feat

@@ -6,11 +6,13 @@ Each goes through the stages, its yaml in a folder that only some commands are t
 from __future__ import annotations
 
 import json
+import re
 import sys
 
 import numpy as np
 import pytest
 
+from envs.base import WorldError
 from finetune.stage import finetune_stage
 from finetune.world import TaskWorld
 from logbook.build import build
@@ -246,6 +248,62 @@ def test_only_what_a_world_takes_is_given_to_it(conf):
         make(num_envs=2, mas=3)
     with pytest.raises(UserError, match="env.threads: rail has no such key"):
         build("env", {"name": "rail", "mass": 1.0, "threads": 1}, num_envs=1)
+
+
+@pytest.mark.parametrize(
+    ("hook", "bad", "told"),
+    [
+        ("_observe", np.nan, r"obs\[0\] was nan after 2"),
+        ("_observe", np.inf, r"obs\[0\] was inf after 2"),
+        ("_feat", np.nan, "x_velocity was nan after 2"),
+        ("_advance", 1e39, r"the reward was 1e\+39 after 2"),
+    ],
+)
+def test_a_step_of_a_world_to_no_number_is_not_learned_from(conf, monkeypatch, hook, bad, told):
+    world = build("env", {"name": "rail", "mass": 1.0}, num_envs=3)
+    plain, strange = getattr(world, hook), False
+
+    def hooked(*args):
+        found = plain(*args)
+        row = np.array(found[0] if hook == "_advance" else found, np.float64)
+        if strange:
+            row.reshape(3, -1)[1, -1] = bad
+        return (row, *found[1:]) if hook == "_advance" else row
+
+    monkeypatch.setattr(world, hook, hooked)
+    world.reset(seed=0)
+    act = np.full((3, 1), 0.5, np.float32)
+    before, _, _, _, shown = world.step(act)
+    strange = True
+    obs, rew, terminated, truncated, info = world.step(act)
+    assert info["unstable"].tolist() == truncated.tolist() == [False, True, False]
+    assert not terminated.any() and rew.tolist() == [1.0, 0.0, 1.0] and world.unstable == 1
+    assert np.isclose(obs[[0, 2]], 1 / 12).all() and (obs[1] == before[1]).all()
+    assert (info["feat"][1] == shown["feat"][1]).all()
+    assert re.match(told, world.trouble)
+    if hook != "_advance":
+        with pytest.raises(WorldError, match=r"env=rail: after a reset \S+ is (nan|inf); an ep"):
+            world.reset()
+    strange = False
+    world.reset(options={"reset_mask": truncated})
+    assert not world.step(act)[4]["unstable"].any()
+
+
+def test_steps_of_a_world_that_are_dropped_are_counted_and_told(
+    skills, conf, tmp_path, monkeypatch, capsys
+):
+    plain, steps = sys.modules["own_rail"].Rail._observe, iter(range(10**6))
+
+    def sometimes(self):
+        obs = plain(self)
+        obs[0] *= np.nan if self._age[0] and next(steps) % 5 == 0 else 1.0
+        return obs
+
+    monkeypatch.setattr(sys.modules["own_rail"].Rail, "_observe", sometimes)
+    words = f"env=rail skill.num_skills=2 skill.hidden=[8] steps=200 atlas.videos=false {SMALL}"
+    found = stage("pretrain", words + " evaluate.reps=1 evaluate.steps=5", tmp_path / "run", conf)
+    assert 5 <= found["steps_dropped"] <= 20
+    assert "obs[0] was nan after" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
