@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+import resource
 from pathlib import Path
 
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from logbook import metrics, seeds
-from logbook.events import EventFile, _masked_crc
+from logbook.events import EventFile
 from logbook.lock import Lock
 from logbook.metrics import MetricsFile
 from logbook.record import Record
@@ -29,10 +30,20 @@ def test_tensorboard_reads_the_events(tmp_path: Path) -> None:
     assert math.isnan(read.Scalars("nan")[0].value)
 
 
-def test_the_checksum_is_crc32c() -> None:
-    crc = 0xE3069283  # of "123456789", the published check value
-    masked = ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
-    assert _masked_crc(b"123456789") == masked.to_bytes(4, "little")
+def test_a_full_disk_leaves_no_torn_event(tmp_path: Path) -> None:
+    events = EventFile(tmp_path, 0)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (500, before[1]))
+        with pytest.raises(OSError, match="No space"):
+            for step in range(100):
+                events.append(step, {"loss": float(step)})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    events.append(100, {"loss": 100.0})
+    events.close()
+    found = [e.step for e in EventAccumulator(str(tmp_path)).Reload().Scalars("loss")]
+    assert found == [*range(len(found) - 1), 100] and len(found) > 5
 
 
 def test_a_resumed_run_replaces_its_lost_points(tmp_path: Path) -> None:
