@@ -1,4 +1,9 @@
-"""Videos: frames streamed to ffmpeg one by one, so that none of them are kept."""
+"""Videos: frames streamed to ffmpeg one by one, so that none of them are kept.
+
+imageio_ffmpeg brings the program. Its `write_frames` (0.8.1) was tried in place of the process
+here: on a full disk it closes without an error and leaves half a file, as it never asks how ffmpeg
+ended, and what ffmpeg says goes to the terminal.
+"""
 
 from __future__ import annotations
 
