@@ -1,8 +1,11 @@
-"""Recurrent cells whose backward pass through time is written by hand: GRU and LSTM.
+"""Recurrent cells: a GRU whose backward pass through time is written by hand, and torch's LSTM.
 
-All numbers of a cell lie in one flat vector, as those of a `Stack` do. The gates of a step share a
-product, and the gradient of a weight is one over all steps at the end. Gates are kept where they
-were computed and overwritten by their gradients on the way back.
+All numbers of a cell lie in one flat vector, as those of a `Stack` do. In the GRU the gates of a
+step share a product, and the gradient of a weight is one over all steps at the end. Gates are kept
+where they were computed and overwritten by their gradients on the way back. There and back this
+takes 1.1 to 1.5 times less than nn.GRU on one thread, 1.3 to 1.7 on two (16 to 256 sequences of
+20 to 500 steps, 48 to 256 units, products of the same precision). An LSTM so written was now
+faster and now slower than torch's (0.6 to 1.5 on one thread, 0.5 to 1.5 on two).
 """
 
 from __future__ import annotations
@@ -22,10 +25,8 @@ _tanh_back = torch.ops.aten.tanh_backward.grad_input
 class Trace:
     """What a pass left behind; `pull` uses it up."""
 
-    rows: Tensor  # [T + 1, N, I + 1 + H]: x, 1 and the state before, the first of which is zero
     out: Tensor  # [T, N, H]
-    saved: tuple[Tensor, ...]
-    memory: Tensor  # what all of these are views into
+    saved: tuple[Tensor, ...]  # what the cell's `pull` needs besides
 
 
 class Cell(nn.Module):
@@ -133,28 +134,6 @@ class Cell(nn.Module):
         """Inputs, a one, the output before [N, I + 1 + H]."""
         return torch.cat([x, x.new_ones(len(x), 1), state[:, : self.width]], -1)
 
-    def _rows(self, x: Tensor, *widths: int) -> tuple[Tensor, list[Tensor], Tensor]:
-        """Rows with all but the states, room for [T, N, width] each, and the memory of both.
-
-        Fresh memory is paid for page by page, which at these sizes costs as much as the gates.
-        """
-        steps, num, i = x.shape
-        sizes = [(steps + 1, num, i + 1 + self.width), *((steps, num, w) for w in widths)]
-        need = sum(math.prod(size) for size in sizes)
-        memory, self._memory = self._memory, None
-        if memory is None or len(memory) < need or memory.dtype != x.dtype:
-            memory = x.new_empty(need)
-        rows, *room = (
-            part.view(size)
-            for part, size in zip(
-                memory[:need].split([math.prod(size) for size in sizes]), sizes, strict=True
-            )
-        )
-        rows[:-1, :, :i] = x
-        rows[:, :, i] = 1.0
-        rows[0, :, i + 1 :] = 0.0
-        return rows, room, memory
-
 
 class GRU(Cell):
     """Gated recurrent unit (Cho et al. 2014, arXiv 1406.1078) as cuDNN and torch have it.
@@ -194,17 +173,17 @@ class GRU(Cell):
             torch.mm(x_, v, out=n_)
             torch.mm(one, u, out=m_)
             torch.lerp(_tanh_(n_.addcmul_(r_, m_)), state, z_, out=out_)
-        return Trace(rows, out, (rz, n, m), memory)
+        return Trace(out, (rows, rz, n, m, memory))
 
     @torch.no_grad()
     def pull(self, trace: Trace, grad: Tensor, into: Tensor) -> None:
         w, v, u = self._current()
         i, h = self.n_in, self.width
         w_state, u_state = w[i + 1 :].mT, u[1:].mT
-        rz, n, m = trace.saved
+        rows, rz, n, m, memory = trace.saved
         back = torch.zeros_like(grad[0])  # with respect to the state after a step, from later ones
         own, spare = torch.empty_like(back), torch.empty_like(back)
-        states, gates = trace.rows[:-1, :, i + 1 :], (rz, rz[..., :h], rz[..., h:], n, m)
+        states, gates = rows[:-1, :, i + 1 :], (rz, rz[..., :h], rz[..., h:], n, m)
         steps = list(zip(states, grad, *gates, strict=True))
         for state, grad_, rz_, r_, z_, n_, m_ in reversed(steps):
             back.add_(grad_)
@@ -218,16 +197,40 @@ class GRU(Cell):
             _sigmoid_back(spare, r_, grad_input=r_)
             own.addmm_(rz_, w_state).addmm_(m_, u_state)
             back, own = own, back
-        rows = trace.rows[:-1].flatten(0, 1)
+        rows = rows[:-1].flatten(0, 1)
         w, v, u = self.views(into)
         torch.mm(rows.mT, rz.flatten(0, 1), out=w)
         torch.mm(rows[:, : i + 1].mT, n.flatten(0, 1), out=v)
         torch.mm(rows[:, i:].mT, m.flatten(0, 1), out=u)
-        self._memory = trace.memory
+        self._memory = memory
+
+    def _rows(self, x: Tensor, *widths: int) -> tuple[Tensor, list[Tensor], Tensor]:
+        """Rows with all but the states, room for [T, N, width] each, and the memory of both.
+
+        Fresh memory is paid for page by page, which at these sizes costs as much as the gates.
+        """
+        steps, num, i = x.shape
+        sizes = [(steps + 1, num, i + 1 + self.width), *((steps, num, w) for w in widths)]
+        need = sum(math.prod(size) for size in sizes)
+        memory, self._memory = self._memory, None
+        if memory is None or len(memory) < need or memory.dtype != x.dtype:
+            memory = x.new_empty(need)
+        rows, *room = (
+            part.view(size)
+            for part, size in zip(
+                memory[:need].split([math.prod(size) for size in sizes]), sizes, strict=True
+            )
+        )
+        rows[:-1, :, :i] = x
+        rows[:, :, i] = 1.0
+        rows[0, :, i + 1 :] = 0.0
+        return rows, room, memory
 
 
 class LSTM(Cell):
     """Long short-term memory (Hochreiter & Schmidhuber 1997), with a forget gate that starts open.
+
+    Sequences run through the operator of nn.LSTM, on weights that stay in the one vector.
 
     i, f, o = sigmoid([x, 1, h] W), g = tanh(...);  c' = f c + i g;  h' = o tanh(c').
     The state is h and c side by side.
@@ -258,47 +261,20 @@ class LSTM(Cell):
         c = torch.mul(f, state[:, h:]).addcmul_(i, _tanh_(a[:, 3 * h :]))
         return torch.cat([o * torch.tanh(c), c], -1)
 
-    @torch.no_grad()
     def trace(self, x: Tensor) -> Trace:
-        (w,) = self._current()
-        h = self.width
-        rows, (gates, c, bent), memory = self._rows(x, 4 * h, h, h)  # bent: tanh(c)
-        before = torch.zeros_like(c[0])
-        out = rows[1:, :, -h:]
-        for row, out_, a, c_, bent_ in zip(rows[:-1], out, gates, c, bent, strict=True):
-            torch.mm(row, w, out=a)
-            i, f, o = a[:, : 3 * h].sigmoid_().chunk(3, -1)
-            torch.mul(f, before, out=c_).addcmul_(i, _tanh_(a[:, 3 * h :]))
-            _tanh_(bent_.copy_(c_))
-            torch.mul(o, bent_, out=out_)
-            before = c_
-        return Trace(rows, out, (gates, c, bent), memory)
+        theta = self.theta.detach().requires_grad_()
+        zero = x.new_zeros(1, x.shape[1], self.width)
+        with torch.enable_grad():
+            i, f, o, g = self.views(theta)[0].chunk(4, -1)
+            shapes = [self.n_in, 1, self.width]
+            w, bias, u = torch.cat([i, f, g, o], -1).mT.split(shapes, -1)  # in torch's order
+            weights = [w, u, bias[:, 0], torch.zeros_like(bias[:, 0])]
+            out = torch.lstm(x, (zero, zero), weights, True, 1, 0.0, True, False, False)[0]
+        return Trace(out.detach(), (theta, out))
 
-    @torch.no_grad()
     def pull(self, trace: Trace, grad: Tensor, into: Tensor) -> None:
-        (w,) = self._current()
-        w_state = w[self.n_in + 1 :].mT
-        gates, c, bent = trace.saved
-        back, back_c = grad.new_zeros(2, *grad.shape[1:])
-        spare, d_i, d_f, first = grad.new_zeros(4, *grad.shape[1:])
-        for t in range(len(grad) - 1, -1, -1):
-            i, f, o, g = gates[t].chunk(4, -1)
-            back.add_(grad[t])
-            torch.mul(back, o, out=spare)
-            _tanh_back(spare, bent[t], grad_input=spare)
-            back_c.add_(spare)
-            torch.mul(back, bent[t], out=spare)
-            _sigmoid_back(spare, o, grad_input=o)
-            torch.mul(back_c, g, out=d_i)
-            torch.mul(back_c, i, out=spare)
-            _tanh_back(spare, g, grad_input=g)
-            torch.mul(back_c, c[t - 1] if t else first, out=d_f)
-            back_c.mul_(f)
-            _sigmoid_back(d_i, i, grad_input=i)
-            _sigmoid_back(d_f, f, grad_input=f)
-            torch.mm(gates[t], w_state, out=back)
-        torch.mm(trace.rows[:-1].flatten(0, 1).mT, gates.flatten(0, 1), out=self.views(into)[0])
-        self._memory = trace.memory
+        theta, out = trace.saved
+        into.copy_(torch.autograd.grad(out, theta, grad)[0])
 
 
 def _tanh_(x: Tensor) -> Tensor:

@@ -36,16 +36,15 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     maml = bench_maml.run(_options(bench_maml, threads, f"--turns={options.turns}", *peer))
     rl2 = bench_rl2.run(_options(bench_rl2, threads, f"--seconds={options.seconds}"))
     (step,) = maml["rows"]
-    gru, lstm, pulls = rl2["rows"]
+    gru, pulls = rl2["rows"]
     rows = [
         _row("MAML-TRPO outer step, s", step["ours s"], "loop", step["loop s"], step["x loop"]),
         _row("GRU there and back, ms", gru["ours"], "nn.GRU", gru["torch"], gru["x torch"]),
-        _row("LSTM there and back, ms", lstm["ours"], "nn.LSTM", lstm["torch"], lstm["x torch"]),
         _row("bandit pulls/s", pulls["ours"], "with nn.GRU", pulls["torch"], pulls["x torch"]),
         _row("the same, of processor time", pulls["cpu"], "-", None, None),
         cheetah(options),
     ]
-    bars = ("1.8 x", "1.4 x", "-", "200,000", "-", "20,000")
+    bars = ("1.8 x", "1.4 x", "200,000", "-", "20,000")
     rows = [row | {"bar": bar} for row, bar in zip(rows, bars, strict=True)]
     if options.peer:
         its, ratio = step["peer s"], step["x peer"]

@@ -1,7 +1,7 @@
 """RL²: pulls per second end to end on bandits, and back-propagation through time against torch's.
 
-Cells run a sequence forwards and backwards, beside nn.GRU and nn.LSTM as they come and with the
-precision of products that our commands choose. A pull is acted, paid and learned from: by RL² as it
+A GRU runs a sequence forwards and backwards, beside nn.GRU as it comes and with the precision of
+products that our commands choose. A pull is acted, paid and learned from: by RL² as it
 is, and by the same with nn.GRU for its cell. All take turns, so that a busy machine troubles all
 alike; "cpu" rates count the time that the process had.
 """
@@ -22,7 +22,7 @@ from logbook.compose import compose
 from meta.rl2 import RL2
 from meta.stage import assemble
 from rl.matmul import choose_matmul
-from rl.recurrent import GRU, LSTM, Cell, Trace
+from rl.recurrent import GRU, Cell, Trace
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,16 +47,15 @@ def fitting() -> list[int]:
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
-    """Cells first, then whole learning."""
+    """The cell first, then whole learning."""
     usual = torch.get_num_threads(), torch.get_float32_matmul_precision()
     precision = choose_matmul()
     rows: list[dict[str, Any]] = []
     try:
         for threads in options.threads:
             torch.set_num_threads(threads)
-            for cell in ("GRU", "LSTM"):
-                what = {"what": f"{cell}, ms there and back", "threads": threads}
-                rows.append(what | through_time(options, cell, precision))
+            what = {"what": "GRU, ms there and back", "threads": threads}
+            rows.append(what | through_time(options, precision))
             what = {"what": "bandit 5 x 10, pulls/s", "threads": threads}
             rows.append(what | pulls(options.seconds))
     finally:
@@ -70,13 +69,12 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     return {"rows": rows, "notes": notes}
 
 
-def through_time(options: argparse.Namespace, name: str, precision: str) -> dict[str, Any]:
+def through_time(options: argparse.Namespace, precision: str) -> dict[str, Any]:
     """Milliseconds of ours and of torch's cell, in turns, at their best."""
     shape = options.steps, options.batch, options.inputs
     x = torch.randn(shape, generator=torch.Generator().manual_seed(0))
-    cls: type[Cell] = {"GRU": GRU, "LSTM": LSTM}[name]
-    cell = cls(options.inputs, options.hidden, torch.Generator().manual_seed(0))
-    peer = getattr(nn, name)(options.inputs, options.hidden)
+    cell = GRU(options.inputs, options.hidden, torch.Generator().manual_seed(0))
+    peer = nn.GRU(options.inputs, options.hidden)
     into = torch.empty_like(cell.theta)
 
     def ours() -> None:
@@ -154,7 +152,7 @@ def autograd(cell: Cell) -> None:
     def trace(x: Tensor) -> Trace:
         with torch.enable_grad():
             out, _ = peer(x)
-        return Trace(x, out.detach(), (out,), x)
+        return Trace(out.detach(), (out,))
 
     def pull(trace: Trace, grad: Tensor, into: Tensor) -> None:
         peer.zero_grad()
