@@ -20,7 +20,7 @@ class Ant(ContactWorld):
     """
 
     name = "ant"
-    body = "falls"
+    falls = True
     file = "ant.xml"
     obs_dim = 105
     frame_skip = 5

@@ -70,6 +70,8 @@ class World(VectorEnv[Array, Array, Array]):
     feat_units: tuple[str, ...]
     motion: tuple[str, ...] = ()
     plane: tuple[str, ...] = ()
+    body: bool = True  # it has joints: stage 2 scales its obs, and takes other settings (configs)
+    falls: bool = False  # it can fall over, and a fall is the end
     remarks: tuple[str, ...] = ()  # what to know before training in it, a line each
 
     def __init__(

@@ -18,7 +18,7 @@ class Hopper(UprightRunner):
     """
 
     name = "hopper"
-    body = "falls"
+    falls = True
     file = "hopper.xml"
     obs_dim = 11
     frame_skip = 4

@@ -20,7 +20,7 @@ class Humanoid(ContactWorld):
     """
 
     name = "humanoid"
-    body = "falls"
+    falls = True
     file = "humanoid.xml"
     obs_dim = 348
     frame_skip = 5

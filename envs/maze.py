@@ -97,8 +97,6 @@ class Maze(Point):
     S. Reward: 1 in the goal's cell, else 0. Never terminates.
     """
 
-    body = "none"
-
     def __init__(
         self,
         *,

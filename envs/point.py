@@ -31,7 +31,7 @@ class Point(World):
     feat_units = ("m", "m", "m/step", "m/step")
     motion = ("x", "y")
     plane = ("x", "y")
-    body = "none"  # nothing turns or bends: stage 2 takes obs as they are
+    body = False  # nothing turns or bends
 
     def __init__(
         self,

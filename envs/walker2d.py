@@ -18,7 +18,7 @@ class Walker2d(UprightRunner):
     """
 
     name = "walker2d"
-    body = "falls"
+    falls = True
     file = "walker2d_v5.xml"
     obs_dim = 17
     frame_skip = 4

@@ -9,7 +9,7 @@ from typing import Any
 from finetune.report import NOTE, curves, table
 from logbook import files, identity, leave, origin, progress
 from logbook.build import nearest
-from logbook.config import CONFIGS, read_yaml
+from logbook.config import CONFIGS, node_of
 from logbook.errors import UserError
 from logbook.markup import document, escape, facts, next_command
 
@@ -108,7 +108,7 @@ def _node(name: str) -> dict[str, Any]:
         meant = nearest(name, known)
         hint = f"did you mean {meant}? " if meant else ""
         raise UserError(f"strategy.members: no strategy {name}; {hint}({', '.join(known)})")
-    return dict(read_yaml(path))
+    return node_of("strategy", name)
 
 
 def _claim(run_dir: Path, config: Config, overrides: tuple[str, ...]) -> None:

@@ -105,12 +105,16 @@ def signature(group: str, name: str) -> Signature | None:
     return from_source(ROOT, f"{GROUPS[group].package}.{name}", class_name(path) or "")
 
 
-def trait(group: str, name: str, key: str, default: str) -> str:
-    """The word that a class gives to `key`, told without an import where the class is ours."""
+def trait(group: str, name: str, key: str, default: Any) -> Any:
+    """The plain value that a class gives to `key`, told without an import where it is ours.
+
+    `default` is that of a class from elsewhere that does not declare the key.
+    """
     path = _ours(group, name)
     if path is None:
-        return str(getattr(lookup(group, name), key, default))
-    return constant(path, class_name(path) or "", key) or default
+        return getattr(lookup(group, name), key, default)
+    module = f"{GROUPS[group].package}.{name}"
+    return constant(ROOT, module, class_name(path) or "", key, default)
 
 
 def hyper_parameters(group: str, asked: Signature) -> Signature:

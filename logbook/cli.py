@@ -200,7 +200,7 @@ def _flags(name: str) -> argparse.ArgumentParser:
     parser.add_argument("overrides", nargs="*")
     parser.add_argument("-h", "--help", action="store_true")
     parser.add_argument("-m", "--multirun", action="store_true")
-    parser.add_argument("-c", "--cfg", nargs="?", const="job", choices=["job", "hydra", "all"])
+    parser.add_argument("-c", "--cfg", nargs="?", const="job", choices=_CFG)
     parser.add_argument("--config-dir", action="append", metavar="FOLDER")
     takes_leave(parser)
     for flag in ("--hydra-help", "--shell-completion", "-sc"):
@@ -209,6 +209,7 @@ def _flags(name: str) -> argparse.ArgumentParser:
     return parser
 
 
+_CFG = ["job", "why", "hydra", "all"]
 _INFO = ["all", "config", "defaults", "defaults-tree", "plugins", "searchpath"]
 
 
@@ -229,8 +230,15 @@ def _command(name: str, stage: Stage, argv: list[str]) -> int:
         from logbook.sweep import show
 
         shown = [f"--info={flags.info}"] if flags.info else []
-        shown += [f"--cfg={flags.cfg}"] if flags.cfg else []
+        shown += ["--cfg=hydra"] if flags.cfg else []
         show(name, [*(flags.hydra or []), *shown], flags.overrides, flags.config_dir)
+        if flags.cfg != "all":
+            return 0
+    if flags.cfg == "why":
+        from logbook.why import why
+
+        lines = why(name, flags.overrides, flags.config_dir, flags.multirun)
+        sys.stdout.write("\n".join(lines) + "\n")
         return 0
     if flags.multirun:
         from logbook.sweep import run_all

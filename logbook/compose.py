@@ -14,6 +14,7 @@ from typing import Any
 
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
+from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.types import Override
@@ -30,10 +31,7 @@ from logbook.origin import name_after
 from logbook.overrides import MOST_RUNS, assigned, read_one, reason, values_of
 from logbook.own_files import search_path
 from logbook.plain_yaml import choices_in
-
-ARGUMENTS = ("env.kwargs", "env.task_kwargs")
-"""Keys below which any key may stand: arguments that are passed on as they stand."""
-
+from logbook.when import DECLARED, WHEN, Facts, Laid, nested, overlays, without
 
 OmegaConf.register_new_resolver("run_name", lambda f: name_after(str(f or "")), replace=True)
 
@@ -66,42 +64,29 @@ class Job:
 def compose(command: str, overrides: list[str], config_dirs: list[str] | None = None) -> Job:
     """Compose `configs/COMMAND.yaml` with the overrides and check the result.
 
-    Later wins: the command's yaml, env, agent, skill, tuned (what a skill likes of an agent, a
-    learner of a family and its size), preset, command line. Raises `UserError`.
+    Later wins: the command's yaml, the chosen yaml files, what these say `when` others are chosen,
+    the preset, the command line. Raises `UserError`.
     """
-    with _composer(command, config_dirs) as composer:
-        parsed = [composer.parse(text) for text in as_hydra(command, overrides)]
-        for override in parsed:
-            if override.is_sweep_override():
-                raise UserError(
-                    f"{override.input_line} asks for several runs: add -m (or quote it)"
-                )
-        return composer.job(parsed)
+    with composer(command, config_dirs) as open_:
+        (parsed,) = open_.runs(open_.choices_of(overrides, False))
+        return open_.composed(parsed)[0]
 
 
 def sweep(command: str, overrides: list[str], config_dirs: list[str] | None = None) -> list[Job]:
     """The runs of `-m`: every combination of the swept values, in Hydra's order."""
-    with _composer(command, config_dirs) as composer:
-        choices: list[list[Override]] = []
-        for override in map(composer.parse, as_hydra(command, overrides, many=True)):
-            if not override.is_sweep_override():
-                choices.append([override])
-                continue
-            choices.append([composer.parse(text) for text in values_of(override)])
-        count = math.prod(map(len, choices))
-        if count > MOST_RUNS:
-            raise UserError(f"-m: these are {count:,} runs; at most {MOST_RUNS:,} at once")
-        wanted = [list(one) for one in itertools.product(*choices)]
-        jobs, composed = zip(*map(composer.composed, wanted), strict=True)
+    with composer(command, config_dirs) as open_:
+        choices = open_.choices_of(overrides, True)
+        wanted = open_.runs(choices)
+        jobs, composed, _ = zip(*map(open_.composed, wanted), strict=True)
         folders = swept.places(wanted, composed, swept.varying(choices))
         return [replace(job, run_dir=f) for job, f in zip(jobs, folders, strict=True)]
 
 
 def read(command: str, overrides: list[str]) -> None:
     """Refuse what Hydra's grammar, or we, cannot read. Raises `UserError`."""
-    with _composer(command, None) as composer:
+    with composer(command, None) as open_:
         for text in as_hydra(command, overrides, many=True):
-            composer.parse(text)
+            open_.parse(text)
 
 
 def as_hydra(command: str, overrides: list[str], many: bool = False) -> list[str]:
@@ -119,7 +104,7 @@ def as_hydra(command: str, overrides: list[str], many: bool = False) -> list[str
                 f"{text}: {command} takes its {group} from the run named by from=RUN, trained on "
                 f"it; only other keys of it can be changed, as {group}.KEY=VALUE"
             )
-        new = group in nodes or any(f"{key}.".startswith(f"{a}.") for a in ARGUMENTS)
+        new = group in nodes or any(f"{key}.".startswith(f"{a}.") for a in leave.ARGUMENTS)
         if new and equals and not key.startswith(("+", "~")):
             text = f"++{text}"
         found.append(words.typed(text, many))
@@ -133,7 +118,7 @@ def settled(config: dict[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
     typed: set[str] = set()
     for text in overrides:
         key = text.partition("=")[0].strip().lstrip("+")
-        if any(f"{key}.".startswith(f"{a}.") for a in ARGUMENTS):
+        if any(f"{key}.".startswith(f"{a}.") for a in leave.ARGUMENTS):
             typed |= flat({key: assigned(text.lstrip("+"))[1]}).keys()
     passed = leave.arguments(config["env"])
     given = not passed or flat({"env": passed}).keys() <= typed
@@ -153,10 +138,11 @@ def plain(config: DictConfig) -> dict[str, Any]:
 
 
 @contextmanager
-def _composer(command: str, config_dirs: list[str] | None) -> Iterator[_Composer]:
+def composer(command: str, config_dirs: list[str] | None) -> Iterator[Composer]:
+    """Hydra's composition for one command line, closed at the end. Raises `UserError`."""
     extra = search_path(config_dirs)
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
-        yield _Composer(command, [Path(f) for f in config_dirs or []], extra)
+        yield Composer(command, [Path(f) for f in config_dirs or []], extra)
 
 
 @functools.cache
@@ -166,11 +152,11 @@ def _ours() -> dict[str, list[str]]:
     return {g: options(g) for g in options("", ObjectType.GROUP) if g != "hydra"}
 
 
-class _Composer:
+class Composer:
     """Hydra's composition, held open for one command line."""
 
     def __init__(self, command: str, folders: list[Path], extra: list[str]) -> None:
-        self.command, self._folders, self._extra = command, folders, extra
+        self.command, self.folders, self.search = command, folders, extra
         found = {group: set(names) for group, names in _ours().items()}
         for folder in folders:
             for path in (p for group in folder.glob("*") for p in choices_in(group)):
@@ -187,12 +173,28 @@ class _Composer:
             raise UserError(f"{text!r} lacks {lacks}: write KEY=VALUE, such as skill.num_skills=16")
         return read_one(text)
 
-    def job(self, parsed: list[Override]) -> Job:
-        """The run that these overrides describe."""
-        return self.composed(parsed)[0]
+    def choices_of(self, overrides: list[str], many: bool) -> list[list[Override]]:
+        """The overrides of one value each that stand for each that was typed. Raises UserError."""
+        choices: list[list[Override]] = []
+        for override in map(self.parse, as_hydra(self.command, overrides, many)):
+            if not override.is_sweep_override():
+                choices.append([override])
+            elif many:
+                choices.append([self.parse(text) for text in values_of(override)])
+            else:
+                line = override.input_line
+                raise UserError(f"{line} asks for several runs: add -m (or quote it)")
+        return choices
 
-    def composed(self, parsed: list[Override]) -> tuple[Job, DictConfig]:
-        """That run, and its config with Hydra's own part."""
+    def runs(self, choices: list[list[Override]]) -> list[list[Override]]:
+        """The overrides of each run: every combination. Raises UserError for too many."""
+        count = math.prod(map(len, choices))
+        if count > MOST_RUNS:
+            raise UserError(f"-m: these are {count:,} runs; at most {MOST_RUNS:,} at once")
+        return [list(one) for one in itertools.product(*choices)]
+
+    def composed(self, parsed: list[Override]) -> tuple[Job, DictConfig, dict[str, Laid]]:
+        """That run, its config with Hydra's own part, and what the conditions in files set."""
         texts = tuple(str(o.input_line) for o in parsed)
         for override in parsed:
             if override.is_delete() and override.key_or_group not in self.choices:
@@ -202,17 +204,18 @@ class _Composer:
         chosen = [o for o in parsed if o.key_or_group in self.choices]
         for override in chosen:
             self._check_choice(override)
-        asked = (*self._for_bodies(parsed), *texts)
         try:
-            composed = self._compose(asked)
-            if sized := self._for_sizes(composed):
-                composed = self._compose((*sized, *asked))
+            composed = self._compose(texts)
+            whole = plain(composed)
+            laid = overlays(whole, self._facts(whole, composed))
+            if laid:
+                composed = self._compose(texts, laid)
             run_dir = Path(composed.hydra.run.dir)
         except UserError:
             raise
         except Exception as e:  # files are seen to by now: it is what was typed
-            with suppress(HydraException, OmegaConfBaseException):
-                known = plain(self._compose(str(o.input_line) for o in chosen))
+            with suppress(HydraException, OmegaConfBaseException, ValueError):
+                known = without(plain(self._compose(str(o.input_line) for o in chosen)))
                 for override in parsed:
                     self._check_key(override, known)
             why = reason(e)
@@ -220,48 +223,59 @@ class _Composer:
                 why += ": pip install hydra-joblib-launcher (or hydra-submitit-launcher)"
             raise UserError(f"{' '.join(texts)[:300]}: {why}") from None
         try:
-            config = settled(check(plain(composed), self.command), texts)
-            return Job(config, run_dir, texts), composed
+            config = settled(check(without(plain(composed)), self.command), texts)
+            return Job(config, run_dir, texts), composed, laid
         except UserError as e:
             key = str(e).partition(":")[0].partition("=")[0]
             preset = composed.hydra.runtime.choices.get("preset")
-            if preset is None or any(key == o.key_or_group for o in parsed):
+            if any(key == o.key_or_group for o in parsed):
+                raise
+            if key in laid:
+                raise UserError(f"{e} ({laid[key][1]} sets it)") from None
+            if preset is None:
                 raise
             raise UserError(f"{e} (preset={preset} sets it, for other choices)") from None
 
-    def _for_bodies(self, parsed: list[Override]) -> list[str]:
-        """What serves a learner of stage 2 whose tasks are proposed in the world of a body.
+    def _facts(self, config: Mapping[str, Any], composed: DictConfig) -> Facts:
+        """What conditions in yaml files may ask of this config.
 
-        Hand-made families have it by their names (configs/tuned/family); a run says it by its env,
-        whose class says body = "none" where there is none, and "falls" where a fall is the end.
+        Its world is that of `env`, or of the run that it goes on from, even if only a copy is left.
         """
-        given = {o.key_or_group: o.value() for o in parsed}
-        if self.command != "metatrain" or not given.get("from") or not given.get("tasks"):
-            return []
-        if not trait("tasks", str(given["tasks"]), "kind", ""):
-            return []  # a hand-made family
-        learner, env = given.get("learner", "rl2"), env_of(Path(str(given["from"])))
-        if env is None:  # perhaps it is gone, and the run that was made from it has a copy
-            composed = self._compose(str(o.input_line) for o in parsed)
-            env = env_of(Path(composed.hydra.run.dir) / "proposals")
-        body = trait("env", env, "body", "some") if env is not None else "none"
-        tuned = {"none": [], "falls": ["bodies", "falling"]}.get(body, ["bodies"])
-        options = GlobalHydra.instance().config_loader().get_group_options
-        return [f"+tuned/{t}={learner}" for t in tuned if learner in options(f"tuned/{t}")]
-
-    def _for_sizes(self, composed: DictConfig) -> list[str]:
-        """What serves a learner on a family of this size (configs/sized.yaml)."""
         choices = composed.hydra.runtime.choices
-        pair = f"{choices.get('learner')}-{choices.get('tasks')}"
-        overlays = read_yaml(CONFIGS / "sized.yaml").get(pair)
-        if overlays is None:
-            return []
-        tasks = check(plain(composed), self.command)["tasks"]
-        reached = [o for o, least in overlays.items() if all(tasks[k] >= least[k] for k in least)]
-        return [f"+tuned/sized=[{','.join(reached)}]"] if reached else []
 
-    def _compose(self, overrides: Iterable[str]) -> DictConfig:
-        return hydra_compose(self.command, [*self._extra, *overrides], return_hydra_config=True)
+        def world() -> str | None:
+            if "env" in choices:
+                return str(config["env"]["name"])
+            copy = Path(composed.hydra.run.dir) / "proposals"
+            found = (env_of(Path(f)) for f in (config.get("from"), copy) if f)
+            return next((name for name in found if name), None)
+
+        def facts(key: str) -> Any:
+            if key in DECLARED:
+                tasks = config.get("tasks")
+                said = trait("tasks", tasks["name"], key, False) if tasks else None
+                if said is not None:
+                    return said
+                env = world()
+                return env is not None and trait("env", env, key, key == "body")
+            if "." in key:
+                return flat(config).get(key)
+            if key == "env":
+                return choices.get(key) or world()
+            return self.command if key == "command" else choices.get(key)
+
+        return facts
+
+    def _compose(self, words: Iterable[str], laid: Mapping[str, Laid] | None = None) -> DictConfig:
+        """Hydra's composition, with `laid` between what was chosen and the preset."""
+        store = ConfigStore.instance()
+        if laid:
+            node = nested({key: value for key, (value, _) in laid.items()})
+            store.store("overlays", node, group=WHEN, package="_global_")
+        try:
+            return hydra_compose(self.command, [*self.search, *words], return_hydra_config=True)
+        finally:
+            store.repo.pop(WHEN, None)
 
     def _check_choice(self, override: Override) -> None:
         group, value = override.key_or_group, override.value()

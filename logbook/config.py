@@ -52,6 +52,15 @@ def template(command: str) -> dict[str, Any]:
     return {k: v for k, v in raw.items() if k not in {"defaults", "hydra", *nodes}}
 
 
+def node_of(group: str, name: str) -> dict[str, Any]:
+    """The node of a choice of ours, with what its file takes in, before any `when`."""
+    raw = read_yaml(CONFIGS / group / f"{name}.yaml")
+    whole: dict[str, Any] = {}
+    for base in raw.get("defaults", ["_self_"]):
+        whole |= raw if base == "_self_" else node_of(group, base)
+    return {k: v for k, v in whole.items() if k not in ("defaults", "when")}
+
+
 @functools.cache
 def selectable(command: str) -> list[str]:
     """The groups that a command chooses from, presets among them: its yaml's plain defaults."""

@@ -78,6 +78,7 @@ def help_text(command: str, config_dirs: list[str]) -> str:
     lines += ["", "Flags"]
     lines += ["  -m, --multirun               one run for every combination of values with commas"]
     lines += ["  --cfg job                    print the whole config and stop"]
+    lines += ["  --cfg why                    and where each value comes from"]
     one = next(iter(defaults))
     lines += [f"  --config-dir FOLDER          more choices: FOLDER/{one}/mine.yaml is {one}=mine"]
     lines += ["  --hydra-help                 Hydra's own flags, shell completion among them"]

@@ -16,6 +16,7 @@ from logbook.config import CONFIGS, filled, inherited, load_config, read_yaml
 from logbook.errors import Exit, UserError
 from logbook.seeds import seed_for
 from logbook.signature import from_class
+from logbook.when import Laid, nested, overlays
 from logbook.words import pasted
 
 if TYPE_CHECKING:
@@ -130,15 +131,15 @@ def newest_state(folder: Path, stage: str) -> dict[str, Any]:
 def inherit(config: Mapping[str, Any], command: str) -> Mapping[str, Any]:
     """A config with its inherited groups filled in from the run that it goes on from.
 
-    Later wins: that run's own values, configs/tuned/COMMAND/AGENT.yaml, the command line. A saved
-    config has them already and is left as it is; a group that the run lacks stays empty. Raises
-    UserError.
+    Later wins: that run's own values, what the yaml of its agent sets `when command=COMMAND`, the
+    command line. A saved config has them already and is left as it is; a group that the run lacks
+    stays empty. Raises UserError.
     """
     nodes = inherited(command)
     if any("name" in config[group] for group in nodes):
         return config
     record = record_for(config, command)
-    tuned = tuned_for(command, record)
+    tuned = nested({key: value for key, (value, _) in liked_by(command, record).items()})
     merged = {}
     for group in nodes:
         if group in record:
@@ -238,17 +239,19 @@ def source_of(config: Mapping[str, Any], command: str, stage: str = "pretrain") 
     raise UserError(f"from: missing; {command} goes on from a {stage} run, from=RUN{there}")
 
 
-def tuned_for(command: str, record: Mapping[str, Any]) -> dict[str, Any]:
-    """What a command likes of the agent that it inherits."""
-    if "agent" not in record:
-        return {}
-    path = CONFIGS / "tuned" / command / f"{record['agent']['name']}.yaml"
-    return dict(read_yaml(path)) if path.is_file() else {}
+def liked_by(command: str, record: Mapping[str, Any]) -> dict[str, Laid]:
+    """What the yaml of an inherited choice sets `when command=COMMAND`, by dotted key."""
+    found: dict[str, Laid] = {}
+    for group in (g for g in inherited(command) if g in record):
+        path = CONFIGS / group / f"{record[group]['name']}.yaml"
+        node = {group: read_yaml(path)} if path.is_file() else {}
+        found |= overlays(node, lambda key: command if key == "command" else None)
+    return found
 
 
 def tell(config: Mapping[str, Any], record: Mapping[str, Any], command: str) -> None:
     """Say what was inherited and what was not, in one line each."""
-    nodes, tuned = [g for g in inherited(command) if g in record], tuned_for(command, record)
+    nodes, liked = [g for g in inherited(command) if g in record], liked_by(command, record)
     told = [*nodes, *(g for g in ("skill", "learner", "tasks") if g in record)]
     names = ", ".join(f"{g}={record[g]['name']}" for g in told)
     progress.say(f"inherited from {config['from']}: {names}")
@@ -257,7 +260,7 @@ def tell(config: Mapping[str, Any], record: Mapping[str, Any], command: str) -> 
         for key, value in config[group].items():
             before = record[group].get(key)
             if value != before:
-                own = tuned.get(group, {}).get(key) == value
+                own = liked.get(f"{group}.{key}", (None,))[0] == value
                 whose = f" (by {command})" if own else ""
                 changed.append(f"{group}.{key} {before} -> {value}{whose}")
     if changed:

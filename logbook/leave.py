@@ -21,6 +21,9 @@ from logbook.errors import Exit, UserError
 FLAG = "--allow-import"
 HELP = "let its environment import a module, or be given arguments, of its author's choice"
 
+ARGUMENTS = ("env.kwargs", "env.task_kwargs")
+"""Keys below which any key may stand: arguments that are passed on as they stand."""
+
 Env = Mapping[str, Any]
 """A config's node of an environment."""
 

@@ -2,7 +2,7 @@
 
 Such folders are passed around, so what lies in one is taken as anybody's. A file is plain data and
 sets keys of ours alone: none of Hydra's, nothing looked up elsewhere, no leave to import. That is
-seen to before Hydra gets it, whoever names it: a choice, a preset, or a name such as tuned/NAME.
+seen to before Hydra gets it, whoever names it: a choice, a preset, or another file.
 """
 
 from __future__ import annotations
@@ -22,9 +22,10 @@ from logbook.build import GROUPS
 from logbook.config import CONFIGS, template
 from logbook.errors import UserError
 from logbook.plain_yaml import NAME, BadYaml, choices_in, parse, read_own
+from logbook.when import WHEN, terms
 
 _WHOLE = "_global_"
-_PLACES = {*GROUPS, "preset", "tuned"}
+_PLACES = {*GROUPS, "preset"}
 """Where a file may lie: the first folder of its path."""
 _MOST = 100  # files that one file may take in
 
@@ -112,6 +113,11 @@ def search_path(config_dirs: list[str] | None) -> list[str]:
     for folder in folders:
         if not folder.is_dir():
             raise UserError(f"--config-dir {folder}: no such folder")
+        if (folder / "tuned").exists():
+            raise UserError(
+                f"{folder / 'tuned'} is not read any more: what tuned/SKILL-AGENT.yaml said stands "
+                "in skill/SKILL.yaml, as when: {agent=AGENT: {...}}"
+            )
     spelt = json.dumps([str(f.resolve()) for f in folders]).encode().hex()
     return [f"hydra.searchpath=['own://{spelt}']"]
 
@@ -152,7 +158,10 @@ def _held(
             raise BadYaml(f"{key}: a file sets none but {', '.join(sorted(_keys()))}", line)
         if package == _WHOLE and key in GROUPS and not isinstance(value, dict):
             raise BadYaml(f"{key}: want keys below it; to choose one: defaults", line)
-        _plain(key, value, lines)
+        if key == WHEN and package != _WHOLE:
+            _overlays(key, value, lines)
+        else:
+            _plain(key, value, lines)
     return data
 
 
@@ -160,6 +169,9 @@ def _plain(where: str, value: Any, lines: Mapping[str, int]) -> None:
     """Refuse keys that are no names, and values that are to be looked up elsewhere."""
     if isinstance(value, dict):
         for inner in value:
+            if inner == WHEN:
+                _overlays(f"{where}.{inner}", value[inner], lines)
+                continue
             if not inner.isidentifier() or inner.startswith("_"):
                 line = lines.get(f"{where}.{inner}")
                 raise BadYaml(f"{inner[:40]!r} is no name of a key", line)
@@ -169,6 +181,21 @@ def _plain(where: str, value: Any, lines: Mapping[str, int]) -> None:
             _plain(f"{where}.{i}", inner, lines)
     elif isinstance(value, str) and "${" in value:
         raise BadYaml(f"{where} is an interpolation; write the value itself", lines.get(where))
+
+
+def _overlays(where: str, value: Any, lines: Mapping[str, int]) -> None:
+    """Refuse a `when` whose conditions are none, or whose values are no plain data."""
+    if not isinstance(value, dict):
+        raise BadYaml("when: want {CONDITION: {KEY: VALUE}}", lines[where])
+    for condition, values in value.items():
+        line = lines[f"{where}.{condition}"]
+        try:
+            terms(condition)
+        except ValueError as e:
+            raise BadYaml(str(e), line) from None
+        if not isinstance(values, dict):
+            raise BadYaml(f"when: {condition}: want {{KEY: VALUE}}", line)
+        _plain(f"{where}.{condition}", values, lines)
 
 
 def _defaults(entries: Any, lines: Mapping[str, int]) -> None:
@@ -181,17 +208,12 @@ def _defaults(entries: Any, lines: Mapping[str, int]) -> None:
         if isinstance(entry, dict) and len(entry) == 1:
             (key, name), *_ = entry.items()
             *words, place = key.split(" ")
-            known = place.startswith("/") and _place(place[1:]) and place[1:] in _known_groups()
+            known = place.startswith("/") and _place(place[1:]) and place[1:] in _PLACES
             if not known or not set(words) <= {"override", "optional"}:
-                there = ", ".join(f"/{g}" for g in sorted(_known_groups()))
+                there = ", ".join(f"/{g}" for g in sorted(_PLACES))
                 raise BadYaml(f"defaults: {key[:60]}: want one of {there}", line)
         if not isinstance(name, str) or not NAME.fullmatch(name):
             raise BadYaml(f"defaults: {str(name)[:60]}: want the name of a choice", line)
-
-
-def _known_groups() -> set[str]:
-    tuned = {f"tuned/{p.name}" for p in (CONFIGS / "tuned").iterdir() if p.is_dir()}
-    return _PLACES | tuned
 
 
 def _place(group: str) -> bool:

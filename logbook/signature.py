@@ -11,6 +11,7 @@ import functools
 import inspect
 import math
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,15 +63,20 @@ def class_name(path: Path) -> str | None:
     return None
 
 
-def constant(path: Path, name: str, key: str) -> str | None:
-    """The word that the class `name` in a module's source gives to `key`, or None."""
-    for cls in _module(path).body:
-        for node in cls.body if isinstance(cls, ast.ClassDef) and cls.name == name else []:
+def constant(root: Path, module: str, name: str, key: str, default: Any) -> Any:
+    """The plain value that class `name` in `module`, or a base of it below `root`, gives `key`."""
+    for cls in _bases(root, module, name):
+        for node in cls.body:
             match node:
-                case ast.Assign(targets=[ast.Name(id=found)], value=ast.Constant(value=str(word))):
-                    if found == key:
-                        return word
-    return None
+                case ast.Assign(targets=[ast.Name(id=found)], value=ast.Constant(value=value)):
+                    pass
+                case ast.AnnAssign(target=ast.Name(id=found), value=ast.Constant(value=value)):
+                    pass
+                case _:
+                    continue
+            if found == key:
+                return value
+    return default
 
 
 def from_source(root: Path, module: str, name: str) -> Signature | None:
@@ -79,28 +85,31 @@ def from_source(root: Path, module: str, name: str) -> Signature | None:
     None where the source does not tell: no constructor of its own and none in a base class that
     comes from below `root`, or one that takes `**anything`.
     """
+    for cls in _bases(root, module, name):
+        for node in cls.body:
+            if isinstance(node, ast.FunctionDef) and node.name == "__init__":
+                return None if node.args.kwarg else _arguments(node.args)
+    return None
+
+
+def _bases(root: Path, module: str, name: str) -> Iterator[ast.ClassDef]:
+    """The class, then its bases as far as their source lies below `root`, nearest first."""
     path = root.joinpath(*module.split(".")).with_suffix(".py")
     if not path.is_file():
-        return None
-    body = _module(path).body
-    cls = next((n for n in body if isinstance(n, ast.ClassDef) and n.name == name), None)
-    if cls is None:
-        for node in body:
-            if isinstance(node, ast.ImportFrom) and node.module and not node.level:
-                for alias in node.names:
-                    if (alias.asname or alias.name) == name:
-                        return from_source(root, node.module, alias.name)
-        return None
-    for node in cls.body:
-        if isinstance(node, ast.FunctionDef) and node.name == "__init__":
-            return None if node.args.kwarg else _arguments(node.args)
-    for base in cls.bases:
-        base = base.value if isinstance(base, ast.Subscript) else base
-        if isinstance(base, ast.Name):
-            found = from_source(root, module, base.id)
-            if found is not None:
-                return found
-    return None
+        return
+    for node in _module(path).body:
+        if isinstance(node, ast.ClassDef) and node.name == name:
+            yield node
+            for base in node.bases:
+                base = base.value if isinstance(base, ast.Subscript) else base
+                if isinstance(base, ast.Name):
+                    yield from _bases(root, module, base.id)
+            return
+        if isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            for alias in node.names:
+                if (alias.asname or alias.name) == name:
+                    yield from _bases(root, node.module, alias.name)
+                    return
 
 
 def convert(value: Any, annotation: str) -> Any:

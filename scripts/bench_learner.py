@@ -113,9 +113,9 @@ def serve(skills: int, threads: int, device_name: str) -> None:
     """Our side of the protocol of peer_worker.py."""
     sys.path.insert(0, str(_HERE.parent))
     import torch
-    import yaml
 
     import envs
+    from logbook.config import node_of
     from pretrain.loop import Training
     from rl.collect import Collector
     from rl.matmul import choose_matmul
@@ -123,9 +123,8 @@ def serve(skills: int, threads: int, device_name: str) -> None:
     from skills.diayn import DIAYN
     from skills.none import NoSkill
 
-    def defaults(path: str) -> dict[str, Any]:
-        text = (_HERE.parent / "configs" / f"{path}.yaml").read_text("utf-8")
-        return {k: v for k, v in yaml.safe_load(text).items() if k != "name"}
+    def defaults(group: str, name: str) -> dict[str, Any]:
+        return {k: v for k, v in node_of(group, name).items() if k != "name"}
 
     torch.set_num_threads(threads)
     device = torch.device(device_name)
@@ -136,10 +135,10 @@ def serve(skills: int, threads: int, device_name: str) -> None:
     skill: Any = NoSkill(seed=0)
     if skills:
         own = {"num_skills": skills, "view": "obs", "ramp": [0, 0], "hidden": [256, 256]}
-        skill = DIAYN(**common, **defaults("skill/diayn") | own | {"lr": 3e-4})
+        skill = DIAYN(**common, **defaults("skill", "diayn") | own | {"lr": 3e-4})
     sizes = {"hidden": [256, 256], "batch_size": 256, "updates": 1, "alpha": "auto"}
     usual = {"lr": 3e-4, "tau": 0.005, "start_steps": 100}
-    agent = SAC(**common, z_dim=skill.z_dim, **defaults("agent/sac") | sizes | usual)
+    agent = SAC(**common, z_dim=skill.z_dim, **defaults("agent", "sac") | sizes | usual)
     collector = Collector(world, agent, skill.sample_z, seed=0, skill_steps=None)
     training = Training(agent, skill, collector, horizon=agent.horizon)
     steps = 300  # warm-up

@@ -29,11 +29,11 @@ from types import ModuleType
 from typing import Any
 
 import torch
-import yaml
 from torch import Tensor
 from torch.nn import functional as F
 
 from logbook.build import build
+from logbook.config import node_of
 from meta.evidence import Evidence
 from rl.matmul import choose_matmul
 from rl.trpo import conjugate_gradient
@@ -138,7 +138,7 @@ def _seconds(f: Callable[[], Tensor]) -> float:
 
 def _problem(options: argparse.Namespace, obs: int, act: int) -> tuple[Any, list[Evidence]]:
     """A learner, and trials as its own policies would have made them."""
-    node = yaml.safe_load((_ROOT / "configs/learner/maml.yaml").read_text("utf-8"))
+    node = node_of("learner", "maml")
     node |= {"hidden": options.hidden, "meta_batch": options.tasks}
     world = WorldSpec("made up", obs, act, False, (), ())
     context = {"burn_in": None, "horizon": None, "task_dim": 1, "seed": 0}

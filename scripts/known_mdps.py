@@ -31,6 +31,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
 from result_runs import commit  # noqa: E402
 
 from logbook.build import build  # noqa: E402
+from logbook.config import node_of  # noqa: E402
 from meta.known import known  # noqa: E402
 from meta.known_mdps import interaction, plan  # noqa: E402
 from meta.trial import live  # noqa: E402
@@ -140,7 +141,7 @@ def reference(policy: str, episodes: int) -> tuple[float, str]:
 @functools.cache
 def optimum() -> float:
     """What an episode earns on average with the best plan: value iteration, nothing played."""
-    node = yaml.safe_load((ROOT / "configs" / "tasks" / "tabular_mdp.yaml").read_text("utf-8"))
+    node = node_of("tasks", "tabular_mdp")
     family = build("tasks", node, num_envs=1, seed=0)
     rng = np.random.default_rng(9)
     values = []

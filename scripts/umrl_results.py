@@ -36,8 +36,9 @@ from result_runs import RAW, RUNS, SEEDS, commit, run  # noqa: E402
 from umrl_table import curves, table  # noqa: E402
 from umrl_worlds import UNTRAINED, WORLDS, World, methods_of  # noqa: E402
 
-from logbook.build import build  # noqa: E402
-from logbook.config import CONFIGS, read_yaml  # noqa: E402
+from logbook.build import build, trait  # noqa: E402
+from logbook.compose import compose  # noqa: E402
+from logbook.config import CONFIGS, node_of, read_yaml  # noqa: E402
 from logbook.curve_picture import draw  # noqa: E402
 from logbook.seeds import seed_for  # noqa: E402
 from meta.assess import run_config  # noqa: E402
@@ -256,9 +257,11 @@ def learner_for(
 
 def untrained(name: str, make: FamilyFactory, seed: int) -> MetaLearner:
     """A start that knows no more than, where observations are scaled, their scale."""
-    node, one = read_yaml(CONFIGS / "learner" / "scratch.yaml"), make(1, 0)
-    if all((CONFIGS / "tuned" / "family" / f"{f}.yaml").exists() for f in WORLDS[name].families):
-        node |= read_yaml(CONFIGS / "tuned" / "bodies" / "scratch.yaml")["learner"]
+    one, node = make(1, 0), node_of("learner", "scratch")
+    if all(trait("tasks", f, "body", False) for f in WORLDS[name].families):
+        node |= compose("metatrain", ["learner=scratch", "tasks=cheetah_direction"]).config[
+            "learner"
+        ]
     said = (w.removeprefix("learner.").split("=") for w in WORLDS[name].words.split())
     node |= {key: yaml.safe_load(value) for key, value in said if key in node}
     settings: dict[str, Any] = {"world": one.spec, "task_dim": one.task_dim, "burn_in": None}

@@ -11,8 +11,8 @@ values do not reach beyond that end, and policy and phi alike see all positions 
 and 18 numbers, scaled by fixed constants). Ours are Gymnasium's v5, and values reach beyond a time
 limit. The ant's episode ends where its torso leaves heights of 0.2 to 1 m; its 105 numbers have no
 x and y, and 78 of them are contact forces, which the policy sees and phi does not
-(configs/tuned/world). Theirs learns with networks of 2 x 1,024, at a rate of 1e-4 and one update in
-32 env steps; ours with smaller ones (configs/skill, configs/agent), at 1e-3 and one in 16.
+(configs/skill/metra.yaml). Theirs learns with networks of 2 x 1,024, at a rate of 1e-4 and one
+update in 32 env steps; ours with smaller ones (configs/agent, too), at 1e-3 and one in 16.
 """
 
 from __future__ import annotations

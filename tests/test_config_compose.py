@@ -114,19 +114,75 @@ def write(folder: Path, name: str, text: str) -> None:
 
 
 def test_what_a_skill_likes_of_an_agent(tmp_path):
-    """tuned/SKILL-AGENT.yaml is taken for that pair only; the command line wins over it."""
-    diayn = (CONFIGS / "skill" / "diayn.yaml").read_text()
-    write(tmp_path, "skill/mine.yaml", diayn)
-    write(tmp_path, "tuned/mine-sac.yaml", "# @package _global_\nagent: {tau: 0.5}\nseed: 9\n")
+    """A skill's own `when`: for that agent only; preset and command line win over it."""
+    rnd = (CONFIGS / "skill" / "rnd.yaml").read_text()
+    write(tmp_path, "skill/mine.yaml", rnd + "when: {agent=sac: {agent: {tau: 0.5}, seed: 9}}\n")
+    write(tmp_path, "preset/p.yaml", "# @package _global_\nagent: {tau: 0.7}\n")
     dirs = [str(tmp_path)]
     usual = compose("pretrain", []).config["agent"]["tau"]
     assert usual != 0.5
     mine = compose("pretrain", ["skill=mine"], dirs)
     assert mine.config["agent"]["tau"] == 0.5 and mine.config["seed"] == 9
+    assert "when" not in mine.config["skill"]
     assert mine.run_dir == Path("runs/mine-cheetah/base/9")
+    assert compose("pretrain", ["skill=mine", "preset=p"], dirs).config["agent"]["tau"] == 0.7
     assert compose("pretrain", ["skill=mine", "agent.tau=0.3"], dirs).config["agent"]["tau"] == 0.3
     assert compose("pretrain", ["skill=mine", "agent=ppo"], dirs).config["seed"] == 0
     assert compose("pretrain", [], dirs).config["agent"]["tau"] == usual
+    (tmp_path / "tuned").mkdir()
+    with pytest.raises(UserError, match="tuned is not read any more.*skill/SKILL.yaml, as when"):
+        compose("pretrain", [], dirs)
+
+
+WHENS = {
+    "body: {lr: 1.0}\n  env=cheetah: {lr: 2.0}\n  body or env=ant: {lr: 3.0}": 3.0,
+    "env=cheetah: {lr: 2.0}\n  body: {lr: 1.0}": 1.0,
+    "body and falls: {lr: 1.0}": None,
+    "env=ant|cheetah and agent=sac: {lr: 1.0}": 1.0,
+    "falls and env=ant or env=cheetah: {lr: 1.0}": 1.0,
+    "agent.batch_size>=256: {lr: 1.0}": 1.0,
+    "agent.batch_size>=257: {lr: 1.0}": None,
+    "agent.nothing>=1 or agent.alpha>=1: {lr: 1.0}": None,
+    "command=pretrain: {lr: 1.0}": 1.0,
+    "learner=maml or command=metatrain: {lr: 1.0}": None,
+}
+
+
+@pytest.mark.parametrize(("text", "lr"), WHENS.items())
+def test_conditions(tmp_path, text, lr):
+    rnd = (CONFIGS / "skill" / "rnd.yaml").read_text()
+    write(tmp_path, "skill/mine.yaml", f"{rnd}when:\n  {text}\n")
+    found = compose("pretrain", ["skill=mine"], [str(tmp_path)]).config["skill"]["lr"]
+    assert found == (lr or 1e-3)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("3", r"mine\.yaml: line 8: when: want \{CONDITION"),
+        ("{body: 3}", "when: body: want"),
+        ("{bodi: {lr: 1.0}}", "'bodi' is no condition; did you mean body"),
+        ("{env=: {lr: 1.0}}", "'env=' is no condition"),
+        ("{enf=ant: {lr: 1.0}}", "did you mean env"),
+        (
+            "{body: {hiden: [8]}}",
+            "skill, when body: hiden: no such key.*did you mean hidden",
+        ),
+        ("{body: {name: x}}", "no such key to set"),
+        ("{body: {hydra: {run: {dir: x}}}}", "no such key to set"),
+        ("{body: {agent: ppo}}", "agent: want keys below it"),
+        ("{body: {agent: {name: ppo}}}", "agent.name: a choice is no setting"),
+        ("{body: {agent: {tu: 1.0}}}", r"sac has no such key.*\(skill, when body sets it\)"),
+        ("{body: {lr: -1.0}}", r"skill.lr=-1: want above 0.*\(skill, when body sets it\)"),
+        ("{body: {name_: '${oc.env:HOME}'}}", "interpolation"),
+        ("{body: {agent: {_target_: x}}}", "is no name of a key"),
+    ],
+)
+def test_what_no_condition_may_set(tmp_path, text, told):
+    rnd = (CONFIGS / "skill" / "rnd.yaml").read_text()
+    write(tmp_path, "skill/mine.yaml", f"{rnd}when: {text}\n")
+    with pytest.raises(UserError, match=told):
+        compose("pretrain", ["skill=mine"], [str(tmp_path)])
 
 
 def test_a_yaml_may_set_keys_beside_its_own(tmp_path):

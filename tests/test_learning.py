@@ -3,30 +3,19 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 
 import torch
-import yaml
 
+from logbook.compose import compose
+from logbook.config import node_of
 from pretrain.evaluate import evaluate
 from pretrain.stage import assemble, world_factory
 
 
 def config(skill, **changes):
     """A composed config for the point box, small and quick."""
-    tuned = Path(f"configs/tuned/{skill}-sac.yaml")
-    node = {
-        "seed": 0,
-        "num_envs": 32,
-        "device": "cpu",
-        "episode_steps": 50,
-        "skill_steps": None,
-        "env": yaml.safe_load(Path("configs/env/point.yaml").read_text()),
-        "skill": yaml.safe_load(Path(f"configs/skill/{skill}.yaml").read_text()),
-        "agent": yaml.safe_load(Path("configs/agent/sac.yaml").read_text()),
-    }
-    if tuned.exists():
-        node["agent"] |= yaml.safe_load(tuned.read_text()).get("agent", {})
+    words = [f"skill={skill}", "env=point", "num_envs=32", "device=cpu", "episode_steps=50"]
+    node = compose("pretrain", words).config | {"skill": node_of("skill", skill)}
     node["agent"] |= {"hidden": [64, 64], "start_steps": 1000, "normalize_steps": 1000}
     node["skill"] |= changes
     return node

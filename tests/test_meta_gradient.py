@@ -9,16 +9,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-import yaml
 from torch import Tensor
 
 from logbook.build import build
+from logbook.compose import compose
+from logbook.config import node_of
 from logbook.errors import UserError
 from meta.evidence import by_task, gather
 from meta.inner import choice
 from meta.trial import Last, live, returns_by_episode
 from rl.types import Batch
-from tests.test_house import ROOT
 
 LEARNERS = ["maml", "fomaml", "emaml", "promp", "pretrained", "scratch", "oracle"]
 A, O = 2, 3  # noqa: E741
@@ -87,12 +87,12 @@ def test_the_baseline_knows_what_obs_and_time_tell() -> None:
 
 
 def family(worlds: int, name: str = "point_goal", **over: Any) -> Any:
-    node = yaml.safe_load((ROOT / f"configs/tasks/{name}.yaml").read_text("utf-8"))
+    node = node_of("tasks", name)
     return build("tasks", {**node, **over}, num_envs=worlds, seed=0)
 
 
 def learner_of(name: str, f: Any, **over: Any) -> Any:
-    node = yaml.safe_load((ROOT / f"configs/learner/{name}.yaml").read_text("utf-8"))
+    node = node_of("learner", name)
     node |= {"hidden": [8, 8], "meta_batch": 3, "width": 4}
     context = {"burn_in": over.pop("burn_in", None), "horizon": over.pop("horizon", None)}
     context |= {"world": f.spec, "task_dim": f.task_dim, "device": torch.device("cpu"), "seed": 0}
@@ -137,7 +137,7 @@ def test_when_no_episode_counts_nothing_is_learned(name: str) -> None:
 
 
 def arguments_of(name: str, f: Any) -> dict[str, Any]:
-    node = yaml.safe_load((ROOT / f"configs/learner/{name}.yaml").read_text("utf-8"))
+    node = node_of("learner", name)
     node.pop("name")
     node = {k: float(v) if isinstance(v, str) else v for k, v in node.items()}
     device = torch.device("cpu")
@@ -212,7 +212,8 @@ def test_the_last_layer_starts_as_small_as_it_is_told() -> None:
 
 def test_a_step_on_a_body_stays_near_the_policy_that_takes_it() -> None:
     """With what is tuned for bodies: without any one of its parts, or as in 2-D navigation, not."""
-    tuned = yaml.safe_load((ROOT / "configs/tuned/bodies/maml.yaml").read_text("utf-8"))["learner"]
+    tuned = compose("metatrain", ["learner=maml", "tasks=cheetah_direction"]).config["learner"]
+    del tuned["name"]
     tuned |= {"meta_batch": 4, "width": 10, "hidden": [64, 64]}
     parts = {"scale": {"normalize_steps": 0}, "gain": {"gain": 1.0}}
     plane = {"inner_lr": 0.5, "std": 1.0, "gain": 1.0, "normalize_steps": 0}

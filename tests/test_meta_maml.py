@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 import torch
-import yaml
 from torch import Tensor
 
 from logbook.build import build
+from logbook.config import node_of
 from meta.evidence import Evidence
 from meta.fomaml import FOMAML
 from meta.gradient import GradientLearner
@@ -17,13 +17,12 @@ from meta.inner import Regression, Slope
 from meta.maml import _Region
 from rl.policies import Categorical, Gaussian
 from rl.types import WorldSpec
-from tests.test_house import ROOT
 
 A, O, N, B = 2, 3, 3, 14  # noqa: E741
 
 
 def make(name: str, **over: Any) -> Any:
-    node = yaml.safe_load((ROOT / f"configs/learner/{name}.yaml").read_text("utf-8"))
+    node = node_of("learner", name)
     context = {"burn_in": None, "horizon": None, "seed": 3, "task_dim": 2}
     discrete = over.pop("discrete", False)
     context |= {key: over.pop(key) for key in list(over) if key in context}

@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-import yaml
 
 from envs.tasks.bandit import Bandit
 from envs.tasks.bandit_informative import BanditInformative
 from envs.tasks.base import Tasks
 from envs.tasks.tabular_mdp import TabularMDP
 from logbook.build import build
+from logbook.compose import compose
+from logbook.config import node_of
 from logbook.errors import UserError
 from meta.rl2 import RL2
 from meta.trial import Last, live, returns_by_episode
@@ -25,7 +26,7 @@ POINT = WorldSpec("toy", 3, 2, False, (), ())
 
 
 def learner(spec: WorldSpec, episodes: int, **over: Any) -> RL2:
-    node = yaml.safe_load((ROOT / "configs/learner/rl2.yaml").read_text("utf-8"))
+    node = node_of("learner", "rl2")
     context: dict[str, Any] = {"burn_in": None, "horizon": None, "seed": 0, "total_steps": 100_000}
     context |= {key: over.pop(key) for key in list(over) if key in context}
     context |= {"device": torch.device("cpu"), "episodes": episodes}
@@ -324,6 +325,7 @@ def test_learns_to_look_for_the_better_arm():
 
 def test_the_task_of_the_informative_arm_fits():
     family = BanditInformative(num_envs=8, seed=0, pulls=5, cost=0.0)
-    tuned = yaml.safe_load((ROOT / "configs/tuned/tasks/rl2-bandit_informative.yaml").read_text())
-    policy = small(family, **tuned["learner"])
+    tuned = compose("metatrain", ["tasks=bandit_informative"]).config["learner"]
+    keys = "reward_bins entropy gamma lam minibatches lr meta_batch".split()
+    policy = small(family, **{k: tuned[k] for k in keys})
     assert np.isfinite(float(policy.update(trial(family, policy))["value_loss"]))

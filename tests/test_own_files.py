@@ -82,9 +82,9 @@ def test_a_file_sets_keys_of_ours_alone(name: str, tmp_path: Path) -> None:
 
 
 def test_files_picked_up_by_name_are_held_to_the_same(tmp_path: Path) -> None:
-    put(tmp_path, "skill/s.yaml", (CONFIGS / "skill" / "rnd.yaml").read_text())
-    path = put(tmp_path, "tuned/s-sac.yaml", GLOBAL + HOSTILE["callbacks"])
-    refused(tmp_path, ["skill=s"], str(path), "hydra", "line 2")
+    base = put(tmp_path, "skill/base.yaml", GLOBAL + HOSTILE["callbacks"])
+    put(tmp_path, "skill/s.yaml", "defaults: [base, _self_]\nname: rnd\n")
+    refused(tmp_path, ["skill=s"], str(base), "hydra", "line 2")
     path = put(tmp_path, "env/n.yaml", GLOBAL + HOSTILE["logging"])
     refused(tmp_path, ["env=n"], str(path), "hydra")
     path = put(tmp_path, "env/m.yaml", "# @package hydra\ncallbacks: {}\n")
@@ -135,7 +135,7 @@ def test_a_file_that_takes_in_others(tmp_path: Path) -> None:
 
 TYPED = (
     (
-        "+tuned=diayn-sac|++tuned=diayn-sac|+tuned/world=diayn-gym|+skill=rnd|++skill=rnd|"
+        "+when=overlays|when=overlays|+skill.when.body.lr=1|skill.when=null|+when/x=y|+skill=rnd|++skill=rnd|"
         "env@env2=point|skill@agent=rnd|env@_global_=point|+env@x=point|@x=1|env@=point|hydra=null|"
         "hydra={}|+hydra=x|hydra.searchpath=[http://x]|+hydra.searchpath=[file:///tmp]|"
         "hydra/launcher=null|hydra.job.env_copy=[NOPE]|reference/x=y"

@@ -33,7 +33,7 @@ class Rail(World):
     """A cart on a rail: neither threads nor a limit of its own on offer."""
 
     feat_names, feat_units = ("x", "x_velocity"), ("m", "m/step")
-    motion, plane, body = ("x",), ("x", "x_velocity"), "none"
+    motion, plane, body = ("x",), ("x", "x_velocity"), False
 
     def __init__(self, *, num_envs, mass):
         box = Box(-1.0, 1.0, (1,), np.float32)

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 import torch
-import yaml
 from test_rl_nets import plain
 
 from logbook.build import build
+from logbook.config import node_of
 from rl.types import Batch, WorldSpec
 from skills.diayn import DIAYN
 from skills.metra import METRA
@@ -54,14 +54,14 @@ def batch(z, obs=None, next_obs=None, feat=None, next_feat=None, generator=None)
 
 
 def make(name, seed=0, **changes):
-    node = yaml.safe_load(Path(f"configs/skill/{name}.yaml").read_text())
+    node = node_of("skill", name)
     return build("skill", {**node, **changes}, world=SPEC, device=CPU, seed=seed)
 
 
 @pytest.mark.parametrize("name", SKILLS)
 def test_a_rollout_is_seen_from_another_device(name):
     """Rollouts lie on the CPU, whatever the device that a method learns on."""
-    node = yaml.safe_load(Path(f"configs/skill/{name}.yaml").read_text())
+    node = node_of("skill", name)
     skill = build("skill", node, world=SPEC, device=torch.device("meta"), seed=0)
     skill.observe(batch(skill.sample_z(12).reshape(3, 4, -1)))
 

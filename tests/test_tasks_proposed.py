@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-import yaml
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -17,6 +16,7 @@ from envs.hopper import Hopper
 from envs.tasks import proposed
 from envs.tasks.skills import Skills
 from logbook.build import build
+from logbook.config import node_of
 from logbook.errors import UserError
 from meta import proposals
 from meta.trial import Last, live
@@ -126,7 +126,7 @@ class Silent:
     count = 2
 
     def make_world(self, *, num_envs: int, **settings: Any) -> Any:
-        node = yaml.safe_load((ROOT / "configs" / "env" / "hopper.yaml").read_text("utf-8"))
+        node = node_of("env", "hopper")
         return build("env", {**node, **settings}, num_envs=num_envs, render_mode=None)
 
     def reward(self, task: Array, *step: Array) -> Array:
@@ -134,7 +134,7 @@ class Silent:
 
 
 def silent(num_envs: int, source: Any = Silent(), **params: Any) -> Any:  # noqa: B008
-    node = yaml.safe_load((ROOT / "configs" / "tasks" / "skills.yaml").read_text("utf-8"))
+    node = node_of("tasks", "skills")
     node |= {"threads": 1, **params}
     return build("tasks", node, num_envs=num_envs, seed=0, source=source)
 
@@ -161,7 +161,7 @@ class Cart(Silent):
     """The same in a world whose acts are choices."""
 
     def make_world(self, *, num_envs: int, **settings: Any) -> Any:
-        node = yaml.safe_load((ROOT / "configs" / "env" / "gym.yaml").read_text("utf-8"))
+        node = node_of("env", "gym")
         node |= {"id": "CartPole-v1", **settings}
         return build("env", node, num_envs=num_envs, render_mode=None)
 
@@ -205,7 +205,7 @@ def test_of_skills_that_are_mixed_up_the_later_one_is_not_proposed() -> None:
 
 def test_an_untrained_method_sees_on_the_scale_of_the_states_and_is_another() -> None:
     spec = WorldSpec("w", 2, 2, False, ("x", "y"), ("m", "m"), ("x",), ("x", "y"))
-    node = yaml.safe_load((ROOT / "configs" / "skill" / "diayn.yaml").read_text("utf-8"))
+    node = node_of("skill", "diayn")
     node |= {"num_skills": 4, "view": "obs", "hidden": [8]}
     cpu = torch.device("cpu")
     trained = build("skill", node, world=spec, device=cpu, seed=3)

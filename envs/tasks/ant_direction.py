@@ -22,6 +22,7 @@ class AntDirection(Runner):
     `held_out`: both draws are of the same two.
     """
 
+    falls = True
     task_names = ("direction",)
     task_units = ("+1 forward, -1 backward",)
 

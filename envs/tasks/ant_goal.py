@@ -22,6 +22,7 @@ class AntGoal(Runner):
     must not be a way to end a negative reward.
     """
 
+    falls = True
     task_names = ("goal_x", "goal_y")
     task_units = ("m", "m")
 

@@ -20,6 +20,7 @@ class AntVelocity(Runner):
     Targets are U(0, `fastest`) m/s. Terminates when the torso leaves heights 0.2 to 1 m.
     """
 
+    falls = True
     task_names = ("x_velocity",)
     task_units = ("m/s",)
 

@@ -32,6 +32,12 @@ class Tasks:
     baselines: tuple[str, ...] = ()
     """Policies with known answers that fit this family, by their names in meta/known.py."""
 
+    body: bool | None = False
+    """Whether the world has joints (envs/base.py); None: as that of the run that proposes them."""
+
+    falls: bool | None = False
+    """Whether its world can fall over; None: as that run's."""
+
     def __init__(
         self,
         *,

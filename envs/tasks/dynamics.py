@@ -21,6 +21,8 @@ class Dynamics(Rewarded):
     """Base of the dynamics families: the world's own obs, reward and endings; obs tell no task."""
 
     baselines = ("random",)
+    body = True
+    falls = True
     world: MujocoWorld
 
     def __init__(

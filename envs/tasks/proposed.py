@@ -42,6 +42,8 @@ class Proposed(Rewarded):
     task_names = ("proposal",)
     task_units = ("",)
     baselines = ("random",)
+    body = None
+    falls = None
 
     kind: str
     """What the source is asked for: skills, random or mixture."""

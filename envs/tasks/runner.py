@@ -23,6 +23,7 @@ class Runner(Rewarded):
     """
 
     baselines = ("random",)
+    body = True
 
     def __init__(
         self, world: World, *, name: str, seed: int, episodes: int, shown: Sequence[str] = ()

@@ -28,11 +28,10 @@ def own_leave(carrier: str, id: str, how: str) -> Member:
             t.write("x/env/sub/nice.yaml", "# @package env\n" + yaml.safe_dump(node))
             words = ["env=sub/nice"]
         else:
-            head = "# @package _global_\n"
-            text = head + yaml.safe_dump({"env": {"id": id, "allow_import": True}})
-            path = {"preset": "preset/nice.yaml", "tuned": "tuned/s-sac.yaml"}[carrier]
-            t.write(f"x/{path}", text)
-            t.write("x/skill/s.yaml", (ROOT / "configs/skill/rnd.yaml").read_text())
+            said = {"env": {"id": id, "allow_import": True}}
+            t.write("x/preset/nice.yaml", "# @package _global_\n" + yaml.safe_dump(said))
+            rnd = (ROOT / "configs/skill/rnd.yaml").read_text()
+            t.write("x/skill/s.yaml", rnd + yaml.safe_dump({"when": {"env=gym": said}}))
             words = ["env=gym", *(["preset=nice"] if carrier == "preset" else ["skill=s"])]
         if how == "typed":  # the person's word counts
             t.leave = True
@@ -42,7 +41,7 @@ def own_leave(carrier: str, id: str, how: str) -> Member:
                 t.wrong(f"leave was typed and is asked for: {end.err.strip()[:200]}")
             return
         flags = {"-m": ["-m"], "help": ["--help"], "cfg": ["--cfg", "job"]}.get(how, [])
-        small = ["skill=rnd"] * (carrier != "tuned") + ["steps=64"]
+        small = ["skill=rnd"] * (carrier != "when") + ["steps=64"]
         end = t.start("pretrain", "--config-dir", "x", *flags, *words, *small)
         if how in ("help", "cfg"):
             t.either(end, (2, 5))
@@ -140,7 +139,7 @@ def _draw_leave(rng: random.Random) -> Member:
     part = rng.random()
     id = rng.choice(IDS[:4])
     if part < 0.35:
-        carrier = rng.choice(["env", "env below", "preset", "tuned"])
+        carrier = rng.choice(["env", "env below", "preset", "when"])
         return own_leave(carrier, id, rng.choice(["run", "-m", "help", "cfg", "typed"]))
     if part < 0.65:
         carrier = rng.choice(["preset", "skill", "env", "id", "key", "choice"])

@@ -139,13 +139,12 @@ SLIPS: dict[str, str] = {
     "_target_": "name: rnd\n_target_: os.getcwd\n",
 }
 OTHERS = ("fifo", "zero", "folder", "latin", "link to itself", "backslash folder", "bomb", "big")
-GROUP_FILES = ("skill", "env", "agent", "preset", "tuned")
+GROUP_FILES = ("skill", "env", "agent", "preset")
 
 
 def _write_yaml(t: Try, group: str, slip: str) -> list[str]:
     """Put a slip into a config folder; the words that choose it."""
-    name = {"tuned": "s-sac"}.get(group, "bad")
-    path = t.work / "x" / group / f"{name}.yaml"
+    path = t.work / "x" / group / "bad.yaml"
     path.parent.mkdir(parents=True)
     if slip == "fifo":
         os.mkfifo(path)
@@ -172,8 +171,6 @@ def _write_yaml(t: Try, group: str, slip: str) -> list[str]:
             text = "# @package _global_\n" + text
         path.write_text(text)
     t.write("x/skill/s.yaml", "name: rnd\nhidden: [8]\nlr: 1e-3\n")
-    if group == "tuned":
-        return ["skill=s", "env=point"]
     return [f"{group}=bad"] + ["env=point"] * (group != "env")
 
 
@@ -186,7 +183,7 @@ def yaml_slip(group: str, slip: str, how: str = "run") -> Member:
             return
         flags = {"-m": ["-m"], "cfg": ["--cfg", "job"]}.get(how, [])
         end = t.start("pretrain", "--config-dir", "x", *flags, *words, "steps=64", "device=cuda")
-        name = "x|skill|env|agent|preset|tuned|bad|device=cuda"
+        name = "x|skill|env|agent|preset|bad|device=cuda"
         if end.code:
             t.refused(end, (2, 4, 5), name)
         elif how != "cfg":
@@ -210,7 +207,7 @@ LINES: dict[str, tuple[str, ...]] = {
                  "from=skills agent=sac", "from=skills agent.name=ppo", "from=/dev/null",
                  "from=skills/config.yaml", "from=/proc/self/mem", "from=~", "from=..",
                  "from=skills strategy.controller.gamma=5", "from=skills from=skills"),
-    "pretrain": ("+tuned=diayn-sac", "env@env2=point", "skill@agent=rnd", "env@_global_=point",
+    "pretrain": ("+when=overlays", "env@env2=point", "skill@agent=rnd", "env@_global_=point",
                  "@x=1", "hydra=null", "hydra.searchpath=[http://127.0.0.1:9/x]",
                  "hydra.searchpath=[pkg://this]", "hydra.searchpath=[file:///nowhere]",
                  "--shell-completion", "--hydra-help", "--info", "--info=x", "-sc install=bash",

@@ -117,9 +117,6 @@ Carrier = tuple[str, str, tuple[str, ...]]
 CARRIERS: dict[str, Carrier] = {
     "preset": ("preset/nice.yaml", "# @package _global_\n", ("preset=nice", "env=point")),
     "env": ("env/nice.yaml", "# @package _global_\n", ("env=nice",)),
-    "tuned": ("tuned/s-sac.yaml", "# @package _global_\n", ("skill=s", "env=point")),
-    "tuned for a world": ("tuned/world/s-point.yaml", "# @package _global_\n",
-                          ("skill=s", "env=point")),
     "skill": ("skill/s.yaml", "# @package _global_\n", ("skill=s", "env=point")),
     "agent": ("agent/a.yaml", "# @package _global_\n", ("agent=a", "env=point")),
     "the command's own file": ("pretrain.yaml", "", ("env=point",)),
@@ -246,7 +243,7 @@ KINDS = [
             config_folder("preset", "pickle", True),
             config_folder("preset", "open", True),
             config_folder("env", "mkdir", True),
-            config_folder("tuned", "job logging", True),
+            config_folder("agent", "job logging", True),
             config_folder("preset", "sweep folder", True),
         ],
         _draw_folder,
