@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from envs.base import Array
 from envs.checked import reason
 from envs.looped import LoopedWorld, Outcome
+from rl.ranges import Count
 
 __all__ = ["Dmc"]
 
@@ -66,7 +67,7 @@ class Dmc(LoopedWorld):
         self,
         *,
         num_envs: int,
-        max_episode_steps: int | None,
+        max_episode_steps: Count | None,
         threads: int,
         domain: str,
         task: str,

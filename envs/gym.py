@@ -21,6 +21,7 @@ from envs.base import Array, WorldError
 from envs.checked import ask, begun, flat, number, reason, remarks, stepped
 from envs.looped import LoopedWorld, Outcome
 from envs.measured import MEASURED, is_number, places, source
+from rl.ranges import Count
 
 __all__ = ["Gym"]
 
@@ -52,7 +53,7 @@ class Gym(LoopedWorld):
         self,
         *,
         num_envs: int,
-        max_episode_steps: int | None,
+        max_episode_steps: Count | None,
         threads: int,
         id: str,
         kwargs: dict[str, Any],

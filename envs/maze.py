@@ -10,6 +10,7 @@ from PIL import ImageDraw
 
 from envs.base import Array
 from envs.point import INK, Place, Point
+from rl.ranges import Count
 
 __all__ = ["Maze"]
 
@@ -101,7 +102,7 @@ class Maze(Point):
         self,
         *,
         num_envs: int,
-        max_episode_steps: int,
+        max_episode_steps: Count,
         threads: int,
         layout: str,
         step_size: float,

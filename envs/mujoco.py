@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from envs.base import Array, World
 from envs.drawing import Camera, Drawing
+from rl.ranges import Count
 from rl.types import State
 
 _DIVERGED = slice(mujoco.mjtWarning.mjWARN_BADQPOS.value, mujoco.mjtWarning.mjNWARNING.value)
@@ -118,7 +119,12 @@ class MujocoWorld(World):
     camera: ClassVar[Camera] = Camera()
 
     def __init__(
-        self, *, num_envs: int, max_episode_steps: int, threads: int, render_mode: str | None = None
+        self,
+        *,
+        num_envs: int,
+        max_episode_steps: Count,
+        threads: int,
+        render_mode: str | None = None,
     ) -> None:
         self.model = self._compile()
         self.dt = self.model.opt.timestep * self.frame_skip

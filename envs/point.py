@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from envs.base import Array, World
+from rl.ranges import Count
 from rl.types import State
 
 __all__ = ["Point"]
@@ -37,7 +38,7 @@ class Point(World):
         self,
         *,
         num_envs: int,
-        max_episode_steps: int,
+        max_episode_steps: Count,
         threads: int,
         size: float,
         step_size: float,

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from envs.base import Array
 from envs.mujoco import MujocoWorld, load_model
+from rl.ranges import Count
 
 _VEL = int(mujoco.mjtStage.mjSTAGE_VEL)
 _IDLE = int(mujoco.mjtDisableBit.mjDSBL_ACTUATION)
@@ -89,7 +90,7 @@ class SuiteWorld(MujocoWorld):
         self,
         *,
         num_envs: int,
-        max_episode_steps: int,
+        max_episode_steps: Count,
         threads: int,
         task: str,
         render_mode: str | None = None,

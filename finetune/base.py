@@ -107,20 +107,15 @@ class Setting:
         """The seed of one purpose."""
         return seed_for(self.seed, purpose)
 
-    def build_agent(
-        self, spec: WorldSpec, z_dim: int, node: dict[str, Any] | None = None, **over: Any
-    ) -> Agent:
+    @property
+    def agent_context(self) -> dict[str, Any]:
+        """What an agent is built with besides its world and the width of z."""
+        return {"device": self.device, "seed": self.stream("agent")}
+
+    def build_agent(self, spec: WorldSpec, z_dim: int, **over: Any) -> Agent:
         """An agent that has learned nothing; `over` goes over those settings that it has."""
-        node = dict(self.agent if node is None else node)
-        node |= {k: v for k, v in over.items() if k in node}
-        agent: Agent = build(
-            "agent",
-            node,
-            world=spec,
-            z_dim=z_dim,
-            device=self.device,
-            seed=self.stream("agent"),
-        )
+        node = self.agent | {k: v for k, v in over.items() if k in self.agent}
+        agent: Agent = build("agent", node, world=spec, z_dim=z_dim, **self.agent_context)
         return agent
 
     def heir(self, spec: WorldSpec, fresh: tuple[str, ...] = ()) -> Agent:

@@ -6,21 +6,22 @@ CSF's zero-shot controllers (k = 25). The controller is discrete SAC over K choi
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
 
 from finetune.base import Learner, Setting, Strategy
 from finetune.options import OptionLearner
+from rl.types import Agent
 
 __all__ = ["Hierarchy"]
 
 
 class Hierarchy(Strategy):
-    """Skills act for `skill_steps` env steps; `controller` is an agent's node, with replay.
+    """Skills act for `skill_steps` env steps; `controller` builds an agent with replay.
 
     The controller `sees` all of obs, or only what the task shows behind it.
     """
 
-    def __init__(self, *, skill_steps: int, sees: str, controller: dict[str, Any]) -> None:
+    def __init__(self, *, skill_steps: int, sees: str, controller: Callable[..., Agent]) -> None:
         self.skill_steps, self.sees, self.controller = skill_steps, sees, controller
 
     def learner(self, setting: Setting) -> Learner:

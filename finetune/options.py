@@ -7,6 +7,7 @@ Worlds decide when their own option is over, so nothing idles; the skills are fr
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -129,7 +130,12 @@ class OptionLearner:
     """A controller over options, which learns from replay at the rate of env steps."""
 
     def __init__(
-        self, setting: Setting, steps: int, own: bool, sees: str, controller: dict[str, Any]
+        self,
+        setting: Setting,
+        steps: int,
+        own: bool,
+        sees: str,
+        controller: Callable[..., Agent],
     ) -> None:
         self.world = setting.make_world(num_envs=setting.num_envs)
         self.episodes: list[tuple[float, int]] = []
@@ -143,11 +149,11 @@ class OptionLearner:
                 "to pick from; use a run of a method with skills, such as diayn"
             )
         spec = self._options.spec(self.world.world_spec)
-        self._agent: Agent = setting.build_agent(spec, 0, controller)
+        self._agent: Agent = controller(world=spec, z_dim=0, **setting.agent_context)
         if not hasattr(self._agent, "replay"):
             raise ValueError(
-                f"strategy.controller.name={controller.get('name')}: options last differently "
-                "long, which only an agent with replay can learn from; use sac"
+                f"strategy.controller.name={type(self._agent).__name__.lower()}: options last "
+                "differently long, which only an agent with replay can learn from; use sac"
             )
         one = pace_of(self._agent, setting.num_envs)  # it counts picks, of `steps` at most
         self.pace = Pace(one.whole, one.first * steps, most=True)

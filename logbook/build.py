@@ -8,6 +8,7 @@ time and only when named, so a broken plug-in hurts nobody but its users.
 from __future__ import annotations
 
 import importlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -18,13 +19,16 @@ from typing import Any
 from logbook import leave
 from logbook.errors import Exit, UserError, no_memory
 from logbook.signature import (
+    SETTINGS,
     Misfit,
+    OutOfRange,
     Signature,
     class_name,
     constant,
     convert,
     from_class,
     from_source,
+    settings_class,
 )
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -39,6 +43,8 @@ class Group:
     plugins: str
     context: frozenset[str] = frozenset()
     """Arguments that the program gives to this kind alone."""
+    contract: str = ""
+    """An argument so annotated is a node of this kind."""
 
     @property
     def folder(self) -> Path:
@@ -47,9 +53,9 @@ class Group:
 
 
 GROUPS = {
-    "skill": Group("skills", "autotelic.skills"),
-    "env": Group("envs", "autotelic.envs"),
-    "agent": Group("rl", "autotelic.agents"),
+    "skill": Group("skills", "autotelic.skills", contract="Skill"),
+    "env": Group("envs", "autotelic.envs", contract="World"),
+    "agent": Group("rl", "autotelic.agents", contract="Agent"),
     "tasks": Group("envs.tasks", "autotelic.tasks", frozenset({"source"})),
     "learner": Group(
         "meta",
@@ -95,12 +101,13 @@ def lookup(group: str, name: str) -> type[Any]:
         ) from e
 
 
-def signature(group: str, name: str) -> Signature | None:
+def signature(group: str, name: str, where: str = "") -> Signature | None:
     """What the class asks for, told without importing it; None if that needs an import."""
     path = _ours(group, name)
     if path is None:
         if _plugin(group, name) is None:
-            raise UserError(f"{group}.name={name}: no such {group}{_choices(name, names(group))}")
+            place, choices = where or group, _choices(name, names(group))
+            raise UserError(f"{place}.name={name}: no such {group}{choices}")
         return None
     return from_source(ROOT, f"{GROUPS[group].package}.{name}", class_name(path) or "")
 
@@ -123,50 +130,96 @@ def hyper_parameters(group: str, asked: Signature) -> Signature:
     return {k: p for k, p in asked.items() if k not in given}
 
 
-def check_node(group: str, node: Any) -> dict[str, Any]:
-    """The node with its values converted, checked as far as possible without an import.
+def check_node(group: str, node: Any, where: str = "") -> dict[str, Any]:
+    """The node with its values converted, and those of nodes in it, as far as without an import.
 
-    Raises `UserError` that names `group.key` for an unknown name, key, type or a missing key.
+    Raises `UserError` that names the key, `where` the node stands, for an unknown name, key, type
+    or a missing key.
     """
+    where = where or group
     if not isinstance(node, Mapping) or not isinstance(node.get("name"), str):
-        raise UserError(f"{group}: want a choice, {group}=NAME{_choices('', names(group))}")
-    asked = signature(group, node["name"])
-    return dict(node) if asked is None else _bind(group, node, asked)
+        raise UserError(f"{where}: want a choice, {where}=NAME{_choices('', names(group))}")
+    asked = signature(group, node["name"], where)
+    return dict(node) if asked is None else _bind(group, node, asked, where)
 
 
-def build(group: str, node: Mapping[str, Any], **context: Any) -> Any:
+@dataclass(frozen=True)
+class Maker:
+    """A node in a node that its owner builds, by a call with context arguments."""
+
+    group: str
+    node: Mapping[str, Any]
+    where: str
+
+    def __call__(self, **context: Any) -> Any:
+        return build(self.group, self.node, self.where, **context)
+
+
+def build(group: str, node: Mapping[str, Any], where: str = "", /, **context: Any) -> Any:
     """The object that the node describes; it is given those context arguments that it asks for.
 
-    A `ValueError` of the constructor (a value out of range) becomes a `UserError`.
+    Nodes in it are built first. A `ValueError` of the constructor (a combination that cannot be)
+    becomes a `UserError`. `where` is the node's place in a config, if not that of its group.
     """
     strange = set(context) - CONTEXT - GROUPS[group].context
     if strange:
         raise TypeError(f"not context arguments: {sorted(strange)}; add them to build.CONTEXT")
+    where = where or group
     if not isinstance(node.get("name"), str):
-        check_node(group, node)
+        check_node(group, node, where)
     cls = lookup(group, node["name"])
     asked = from_class(cls)
-    values = _bind(group, node, asked)
+    values = _bind(group, node, asked, where)
     values.pop("name")
     if group == "env":
         leave.require(node)
         if "allow_import" in values:
             values["allow_import"] = leave.granted(node)
+    for key, value in values.items():
+        values[key] = _made(f"{where}.{key}", value, asked[key].annotation, context)
     values |= {k: v for k, v in context.items() if k in asked}
     try:
+        if shared := {k: values.pop(k) for k in list(values) if asked[k].shared}:
+            values[SETTINGS] = settings_class(cls)(**shared)
         return cls(**values)
     except (MemoryError, RuntimeError, ValueError) as e:
         if no_memory(e):
             raise UserError(
-                f"{group}={node['name']} does not fit into memory: make it smaller (widths, "
+                f"{where}={node['name']} does not fit into memory: make it smaller (widths, "
                 "replay_size, num_envs)",
                 Exit.CAPABILITY,
             ) from e
         if not isinstance(e, ValueError):
             raise
         line = _first_line(e)
-        told = line.startswith(f"{group}.")
-        raise UserError(line if told else f"{group}={node['name']}: {line}") from e
+        told = line.startswith(f"{where}.")
+        raise UserError(line if told else f"{where}={node['name']}: {line}") from e
+
+
+def _made(where: str, value: Any, annotation: str, context: Mapping[str, Any]) -> Any:
+    """A value, or what is built of it where it is a node, or a dict of nodes."""
+    form, group = _part(annotation)
+    if not group or value is None:
+        return value
+    if form == "maker":
+        return Maker(group, value, where)
+    given = {k: v for k, v in context.items() if k in CONTEXT}
+    if form == "each":
+        return {k: build(group, node, f"{where}.{k}", **given) for k, node in value.items()}
+    return build(group, value, where, **given)
+
+
+_PART = re.compile(r"(?:(\w+)|dict\[str, (\w+)\]|Callable\[\.\.\., (\w+)\])(?: \| None)?")
+
+
+def _part(annotation: str) -> tuple[str, str]:
+    """How an argument takes nodes (one, each of a dict, maker) and of which group; or empty."""
+    if match := _PART.fullmatch(annotation):
+        contracts = {g.contract: name for name, g in GROUPS.items() if g.contract}
+        for form, word in zip(("one", "each", "maker"), match.groups(), strict=True):
+            if word in contracts:
+                return form, contracts[word]
+    return "", ""
 
 
 def nearest(word: str, choices: list[str]) -> str | None:
@@ -192,29 +245,46 @@ def _single(module: Any) -> type[Any]:
     return found
 
 
-def _bind(group: str, node: Mapping[str, Any], asked: Signature) -> dict[str, Any]:
+def _bind(group: str, node: Mapping[str, Any], asked: Signature, where: str) -> dict[str, Any]:
     wanted = hyper_parameters(group, asked)
     name = node["name"]
     for key in node:
         if key != "name" and key not in wanted:
-            raise UserError(f"{group}.{key}: {name} has no such key{_keys(group, key, wanted)}")
+            raise UserError(f"{where}.{key}: {name} has no such key{_keys(where, key, wanted)}")
     missing = [k for k, p in wanted.items() if p.required and k not in node]
     if missing:
+        choose = f"choose {group}={name}, whose yaml has it, or " if where == group else ""
         raise UserError(
-            f"{group}.{missing[0]}: missing, and {name} needs it: choose {group}={name}, whose "
-            f"yaml has it, or add +{group}.{missing[0]}=VALUE"
+            f"{where}.{missing[0]}: missing, and {name} needs it: {choose}"
+            f"add +{where}.{missing[0]}=VALUE"
         )
     values = {"name": name}
     for key, value in node.items():
         if key != "name":
-            values[key] = typed(f"{group}.{key}", value, wanted[key].annotation)
+            values[key] = _checked(f"{where}.{key}", value, wanted[key].annotation)
     return values
+
+
+def _checked(where: str, value: Any, annotation: str) -> Any:
+    form, group = _part(annotation)
+    if not group or (value is None and annotation.endswith("None")):
+        return typed(where, value, annotation)
+    if form != "each":
+        return check_node(group, value, where)
+    if not isinstance(value, Mapping):
+        raise UserError(f"{where}={_shown(value)}: want keys, and a node below each of them")
+    return {k: check_node(group, inner, f"{where}.{k}") for k, inner in value.items()}
 
 
 def typed(where: str, value: Any, annotation: str, example: Any = None) -> Any:
     """`value` as the annotation wants it, or a `UserError` that names the key `where`."""
     try:
         return convert(value, annotation)
+    except OutOfRange as e:
+        number = isinstance(value, int | float)
+        told = f"{value:g}" if number else str(value).replace(" ", "")
+        line = f"{where}={told}: want {e.wanted}, for example {where}={e.example}"
+        raise UserError(line) from None
     except Misfit as e:
         meant = nearest(str(value), list(e.choices))
         better = meant or (e.example if example is None else _shown(example))
@@ -230,13 +300,13 @@ def _shown(value: Any) -> str:
     return text if len(text) <= 200 else f"{text[:200]}..."
 
 
-def _keys(group: str, key: str, wanted: Signature) -> str:
+def _keys(where: str, key: str, wanted: Signature) -> str:
     meant = nearest(key, list(wanted))
     if meant:
-        return f"; did you mean {group}.{meant}?"
+        return f"; did you mean {where}.{meant}?"
     if not wanted:
         return "; it has none at all"
-    return "; it has " + ", ".join(f"{group}.{k}" for k in wanted)
+    return "; it has " + ", ".join(f"{where}.{k}" for k in wanted)
 
 
 def _choices(word: str, known: list[str]) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
@@ -31,7 +31,7 @@ from logbook.origin import name_after
 from logbook.overrides import MOST_RUNS, assigned, read_one, reason, values_of
 from logbook.own_files import search_path
 from logbook.plain_yaml import choices_in
-from logbook.when import DECLARED, WHEN, Facts, Laid, nested, overlays, without
+from logbook.when import DECLARED, WHEN, Facts, Laid, followed, nested, overlays, without
 
 OmegaConf.register_new_resolver("run_name", lambda f: name_after(str(f or "")), replace=True)
 
@@ -61,6 +61,18 @@ class Job:
     overrides: tuple[str, ...]
 
 
+class Composed(NamedTuple):
+    """A run, and how it came about."""
+
+    job: Job
+    config: DictConfig
+    """With Hydra's own part."""
+    words: tuple[str, ...]
+    """The overrides, after the choices that others need."""
+    laid: dict[str, Laid]
+    """What the conditions in yaml files set."""
+
+
 def compose(command: str, overrides: list[str], config_dirs: list[str] | None = None) -> Job:
     """Compose `configs/COMMAND.yaml` with the overrides and check the result.
 
@@ -69,7 +81,7 @@ def compose(command: str, overrides: list[str], config_dirs: list[str] | None = 
     """
     with composer(command, config_dirs) as open_:
         (parsed,) = open_.runs(open_.choices_of(overrides, False))
-        return open_.composed(parsed)[0]
+        return open_.composed(parsed).job
 
 
 def sweep(command: str, overrides: list[str], config_dirs: list[str] | None = None) -> list[Job]:
@@ -77,7 +89,7 @@ def sweep(command: str, overrides: list[str], config_dirs: list[str] | None = No
     with composer(command, config_dirs) as open_:
         choices = open_.choices_of(overrides, True)
         wanted = open_.runs(choices)
-        jobs, composed, _ = zip(*map(open_.composed, wanted), strict=True)
+        jobs, composed, *_ = zip(*map(open_.composed, wanted), strict=True)
         folders = swept.places(wanted, composed, swept.varying(choices))
         return [replace(job, run_dir=f) for job, f in zip(jobs, folders, strict=True)]
 
@@ -193,9 +205,9 @@ class Composer:
             raise UserError(f"-m: these are {count:,} runs; at most {MOST_RUNS:,} at once")
         return [list(one) for one in itertools.product(*choices)]
 
-    def composed(self, parsed: list[Override]) -> tuple[Job, DictConfig, dict[str, Laid]]:
-        """That run, its config with Hydra's own part, and what the conditions in files set."""
-        texts = tuple(str(o.input_line) for o in parsed)
+    def composed(self, parsed: list[Override]) -> Composed:
+        """The run that these overrides describe. Raises UserError."""
+        words = texts = tuple(str(o.input_line) for o in parsed)
         for override in parsed:
             if override.is_delete() and override.key_or_group not in self.choices:
                 raise UserError(f"{override.input_line}: no key can be left out; give it a value")
@@ -207,9 +219,14 @@ class Composer:
         try:
             composed = self._compose(texts)
             whole = plain(composed)
+            typed = {o.key_or_group for o in parsed}
+            if needed := followed(whole, selectable(self.command), typed):
+                words = (*needed, *texts)
+                composed = self._compose(words)
+                whole = plain(composed)
             laid = overlays(whole, self._facts(whole, composed))
             if laid:
-                composed = self._compose(texts, laid)
+                composed = self._compose(words, laid)
             run_dir = Path(composed.hydra.run.dir)
         except UserError:
             raise
@@ -224,7 +241,7 @@ class Composer:
             raise UserError(f"{' '.join(texts)[:300]}: {why}") from None
         try:
             config = settled(check(without(plain(composed)), self.command), texts)
-            return Job(config, run_dir, texts), composed, laid
+            return Composed(Job(config, run_dir, texts), composed, words, laid)
         except UserError as e:
             key = str(e).partition(":")[0].partition("=")[0]
             preset = composed.hydra.runtime.choices.get("preset")

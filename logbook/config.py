@@ -18,8 +18,8 @@ from logbook import leave
 from logbook.build import GROUPS, ROOT, check_node, nearest, typed
 from logbook.errors import Exit, UserError
 from logbook.plain_yaml import read_yaml as read_yaml
-from logbook.ranges import in_range
 from logbook.sizes import fit
+from logbook.when import ASIDE
 
 CONFIGS = ROOT / "configs"
 
@@ -53,20 +53,20 @@ def template(command: str) -> dict[str, Any]:
 
 
 def node_of(group: str, name: str) -> dict[str, Any]:
-    """The node of a choice of ours, with what its file takes in, before any `when`."""
+    """The node of a choice of ours, with what its file takes in, and before any `when`."""
     raw = read_yaml(CONFIGS / group / f"{name}.yaml")
     whole: dict[str, Any] = {}
     for base in raw.get("defaults", ["_self_"]):
         whole |= raw if base == "_self_" else node_of(group, base)
-    return {k: v for k, v in whole.items() if k not in ("defaults", "when")}
+    return {k: v for k, v in whole.items() if k not in ("defaults", *ASIDE)}
 
 
 @functools.cache
-def selectable(command: str) -> list[str]:
-    """The groups that a command chooses from, presets among them: its yaml's plain defaults."""
+def selectable(command: str) -> dict[str, str | None]:
+    """The groups that a command chooses from, presets among them, and their default choices."""
     raw = read_yaml(CONFIGS / f"{command}.yaml")
-    keys = [next(iter(entry)) for entry in raw["defaults"] if isinstance(entry, Mapping)]
-    return [k for k in keys if " " not in k]  # neither optional nor override
+    entries = [entry for entry in raw["defaults"] if isinstance(entry, Mapping)]
+    return {k: v for entry in entries for k, v in entry.items() if " " not in k}
 
 
 def groups(command: str) -> list[str]:
@@ -102,7 +102,6 @@ def check(config: Mapping[str, Any], command: str) -> dict[str, Any]:
         _plain(group, config[group])  # what is saved must be read again
         checked[group] = check_node(group, config[group])
         _counts(group, checked[group])
-        in_range(group, checked[group])
     fit(checked)
     return checked
 
@@ -138,7 +137,8 @@ def filled(raw: Mapping[str, Any]) -> dict[str, Any]:
     for group, by_name in read_yaml(CONFIGS / "older.yaml").items():
         node = raw.get(group)
         if isinstance(node, Mapping) and isinstance(node.get("name"), str):
-            whole[group] = by_name.get(node["name"], {}) | node
+            late = (keys for names, keys in by_name.items() if node["name"] in names.split("|"))
+            whole[group] = {**next(late, {}), **node}
     return whole
 
 

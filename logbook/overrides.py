@@ -64,8 +64,8 @@ def read_one(text: str) -> Override:
         raise UserError(f"{text!r}: want a key of Hydra's, such as hydra.run.dir=FOLDER")
     if f"{name}.".startswith("hydra.searchpath."):
         raise UserError(f"{text!r}: give folders of your own with --config-dir FOLDER")
-    if name.split(".")[1:2] == ["when"]:
-        raise UserError(f"{text!r}: `when` stands in yaml files; give the key itself")
+    if name.partition(".")[2].partition(".")[0] in ("when", "needs"):
+        raise UserError(f"{text!r}: that stands in yaml files alone; give the key itself")
     if "/" in name and not name.startswith("hydra/"):
         raise UserError(f"{text!r}: no such group; write GROUP=NAME")
     try:

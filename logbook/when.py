@@ -1,5 +1,7 @@
 """What a choice's yaml says for other choices: `when: {CONDITION: {KEY: VALUE}}`, later wins.
 
+And what it cannot do without: `needs: {GROUP: NAME}`.
+
 A condition is terms joined by `and` and `or`; `and` binds closer. A term is GROUP=NAME or
 GROUP=NAME|NAME (agent=sac, command=finetune), GROUP.KEY>=NUMBER (tasks.arms>=16), or what the
 world or the family declares: `body` (it has joints), `falls` (it can fall over). A key is one of
@@ -9,14 +11,16 @@ the node that it stands in, or else one of the whole config (steps, agent: {lr: 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 from logbook.build import GROUPS, nearest
 from logbook.errors import UserError
 from logbook.leave import ARGUMENTS
 
-WHEN = "when"
+WHEN, NEEDS = "when", "needs"
+ASIDE = (WHEN, NEEDS)
+"""Keys of a node in a file that are none of its hyper-parameters."""
 DECLARED = ("body", "falls")
 _TERM = re.compile(r"(\w+)=([\w.+|-]+)|([\w.]+)>=([\d.e+]+)|(\w+)")
 _CHOSEN = (*GROUPS, "command")
@@ -68,7 +72,7 @@ def overlays(config: Mapping[str, Any], facts: Facts) -> dict[str, Laid]:
     Raises UserError that names the node and the condition for what cannot be set.
     """
     found: dict[str, Laid] = {}
-    for where, node in _nodes(config):
+    for where, node in _nodes(config, WHEN):
         for condition, values in _conditions(where, node[WHEN]):
             source = f"{where}, when {condition}"
             try:
@@ -88,7 +92,7 @@ def overlays(config: Mapping[str, Any], facts: Facts) -> dict[str, Laid]:
 
 
 def without(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A config with no `when` in any node."""
+    """A config with no `when` and no `needs` in any node."""
     bare = {k: v for k, v in config.items() if k in GROUPS and isinstance(v, Mapping)}
     return {**config, **{k: _without(k, v) for k, v in bare.items()}}
 
@@ -99,8 +103,34 @@ def _without(where: str, node: Mapping[str, Any]) -> dict[str, Any]:
     return {
         k: _without(f"{where}.{k}", v) if isinstance(v, Mapping) else v
         for k, v in node.items()
-        if k != WHEN
+        if k not in ASIDE
     }
+
+
+def followed(
+    config: Mapping[str, Any], defaults: Mapping[str, Any], typed: Collection[str]
+) -> list[str]:
+    """The choices GROUP=NAME that nodes need and that nobody made: they replace the default.
+
+    Raises UserError where another was typed, or set by a preset.
+    """
+    found = []
+    for where, node in _nodes(config, NEEDS):
+        if not isinstance(node[NEEDS], Mapping):
+            raise UserError(f"{where}.needs: want {{GROUP: NAME}}")
+        for group, name in node[NEEDS].items():
+            if group not in GROUPS or not isinstance(name, str):
+                raise UserError(f"{where}.needs: {group}: want GROUP: NAME, such as agent: sac")
+            chosen = config.get(group, {}).get("name", name)
+            if group not in defaults or chosen == name:
+                continue
+            if group in typed or chosen != defaults[group]:
+                raise UserError(
+                    f"{group}={chosen}: {where}={node['name']} needs {group}={name}; leave {group} "
+                    f"out, or choose another {where.partition('.')[0]}"
+                )
+            found.append(f"{group}={name}")
+    return found
 
 
 def nested(flat: Mapping[str, Any]) -> dict[str, Any]:
@@ -115,16 +145,16 @@ def nested(flat: Mapping[str, Any]) -> dict[str, Any]:
     return whole
 
 
-def _nodes(config: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """The nodes that say `when`, each with its dotted place."""
+def _nodes(config: Mapping[str, Any], said: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """The nodes with such a key (`when`, `needs`), each with its dotted place."""
     stack = [(k, v) for k, v in reversed(list(config.items())) if k in GROUPS]
     while stack:
         where, node = stack.pop()
         if not isinstance(node, Mapping) or where in ARGUMENTS:
             continue
-        if WHEN in node:
+        if said in node:
             yield where, node
-        stack += [(f"{where}.{k}", v) for k, v in node.items() if k != WHEN]
+        stack += [(f"{where}.{k}", v) for k, v in node.items() if k not in ASIDE]
 
 
 def _conditions(where: str, node: Any) -> list[tuple[str, Mapping[str, Any]]]:

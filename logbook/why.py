@@ -15,7 +15,7 @@ from logbook.compose import Composer, Job, composer
 from logbook.config import CONFIGS, inherited, read_yaml
 from logbook.heritage import liked_by, record_for
 from logbook.identity import flat
-from logbook.when import WHEN, Laid
+from logbook.when import ASIDE, WHEN, Laid
 
 
 class _File(NamedTuple):
@@ -29,7 +29,9 @@ class _File(NamedTuple):
     def sets(self) -> set[str]:
         """The dotted keys of the whole config that it sets."""
         prefix = f"{self.package}." if self.package else ""
-        return {prefix + key for key in flat({k: v for k, v in self.data.items() if k != WHEN})}
+        return {
+            prefix + key for key in flat({k: v for k, v in self.data.items() if k not in ASIDE})
+        }
 
     def lays(self, key: str, condition: str) -> bool:
         """Whether it sets this dotted key under this condition."""
@@ -45,10 +47,10 @@ def why(
         choices = open_.choices_of(overrides, many)
         swept_keys = swept.varying(choices)
         for parsed in open_.runs(choices):
-            job, _, laid = open_.composed(parsed)
+            job, _, words, laid = open_.composed(parsed)
             if many:
                 yield f"# {swept.name(parsed, swept_keys)}"
-            sources = _sources(open_, parsed, job, laid)
+            sources = _sources(job, list(_files(open_, words)), open_, parsed, laid)
             sources |= {key: "sweep" for key in swept_keys & sources.keys()}
             lines = {k: f"{k}={_typed(v)}" for k, v in flat(job.config).items()}
             width = min(40, max(map(len, lines.values())))
@@ -56,10 +58,13 @@ def why(
 
 
 def _sources(
-    open_: Composer, parsed: list[Override], job: Job, laid: Mapping[str, Laid]
+    job: Job,
+    files: list[_File],
+    open_: Composer,
+    parsed: list[Override],
+    laid: Mapping[str, Laid],
 ) -> dict[str, str]:
     """Where each dotted key of a run's config comes from; later wins."""
-    files = list(_files(open_, [str(o.input_line) for o in parsed]))
     found: dict[str, str] = {}
     for f in (f for f in files if not f.path.startswith("preset/")):
         found |= dict.fromkeys(f.sets(), f.name)
@@ -86,12 +91,11 @@ def _laid(key: str, source: str, files: list[_File]) -> str:
     return f"{name}, when {condition}"
 
 
-def _files(open_: Composer, words: list[str]) -> Iterator[_File]:
+def _files(open_: Composer, words: tuple[str, ...]) -> Iterator[_File]:
     """The files of a config, in the order in which they are merged."""
     loader = GlobalHydra.instance().config_loader()
-    words = [*open_.search, *words]
-    found = loader.compute_defaults_list(open_.command, words, RunMode.RUN).defaults
-    for entry in found:
+    found = loader.compute_defaults_list(open_.command, [*open_.search, *words], RunMode.RUN)
+    for entry in found.defaults:
         if entry.package is None or entry.package.partition(".")[0] == "hydra":
             continue
         path = next(

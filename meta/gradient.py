@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor
@@ -20,6 +20,7 @@ from meta.evidence import Evidence, gather
 from meta.inner import Chain, Loss, Regression, Slope, Surrogate, choice
 from meta.trial import Last
 from rl.normalize import Normalizer
+from rl.ranges import Above, AtLeast, Count, Positive, Share
 from rl.tangents import Rows
 from rl.types import Batch, Metrics, State, WorldSpec
 
@@ -43,6 +44,30 @@ def surrogate(e: Evidence) -> Surrogate:
     return Surrogate(e.obs, e.weight, e.act, e.log_prob, e.advantage)
 
 
+@dataclass(frozen=True)
+class GradientSettings:
+    """What all of them are told (configs/learner/shared/gradient.yaml)."""
+
+    meta_batch: Count
+    width: Count
+    inner_lr: Annotated[float, AtLeast(0, "0.1")]
+    inner_steps: int
+    later: Annotated[float, AtLeast(0, "0.5")]
+    hidden: list[Count]
+    std: Annotated[float, Above(0, "1")]
+    gain: Positive
+    least_std: float
+    normalize_steps: int
+    gamma: Share
+    lam: Share
+    lr: Annotated[float, AtLeast(0, "1e-3")]  # 0 is a learner that does not learn
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.least_std <= self.std:
+            line = f"learner.least_std={self.least_std} must lie between 0 and std={self.std}"
+            raise ValueError(line)
+
+
 class GradientLearner:
     """Base class; a method says how its start learns from what rewards say (`_reinforce`).
 
@@ -55,62 +80,40 @@ class GradientLearner:
 
     told = False
     hears = False
+    settings: GradientSettings
     chain: ClassVar[type[Chain]] = Chain
 
     def __init__(
         self,
         *,
+        settings: GradientSettings,
         world: WorldSpec,
         task_dim: int,
         burn_in: int | None,
         horizon: int | None,
         device: torch.device,
         seed: int,
-        meta_batch: int,
-        width: int,
-        inner_lr: float,
-        inner_steps: int,
-        later: float,
-        hidden: list[int],
-        std: float,
-        gamma: float,
-        lam: float,
-        lr: float,
-        normalize_steps: int,
-        gain: float,
-        least_std: float,
     ) -> None:
-        counts = {"meta_batch": (meta_batch, 1), "width": (width, 1)}
-        counts["inner_steps"] = (inner_steps, 0)
-        for key, (value, least) in counts.items():
-            if value < least:
-                raise ValueError(f"learner.{key}={value} must be at least {least}")
-        for key, share in {"std": std, "gain": gain}.items():
-            if share <= 0:
-                raise ValueError(f"learner.{key}={share} must be above 0")
-        if not 0 <= least_std <= std:
-            raise ValueError(f"learner.least_std={least_std} must lie between 0 and std={std}")
-        self.meta_batch, self.width = meta_batch, width
-        self.horizon = inner_steps + 1 if horizon is None else horizon
+        self.settings, self._device = settings, device
+        self.meta_batch, self.width = settings.meta_batch, settings.width
+        self.horizon = settings.inner_steps + 1 if horizon is None else horizon
         self.burn_in = self.horizon - 1 if burn_in is None else burn_in
         if not 0 <= self.burn_in <= self.horizon or self.horizon < 1:
             raise ValueError(
                 f"burn_in={self.burn_in} of horizon={self.horizon}: the objective counts episodes "
                 "burn_in to horizon - 1 of a trial, so burn_in must lie between 0 and horizon"
             )
-        self.inner_lr, self.later = inner_lr, later
-        self.gamma, self.lam = gamma, lam
-        self._least = math.log(least_std) if least_std else -math.inf
-        self._device = device
+        least = settings.least_std
+        self._least = math.log(least) if least else -math.inf
         width_in = world.obs_dim + (task_dim if self.told else 0)
         tail = 0 if world.discrete else world.act_dim
-        self.net = Rows([width_in, *hidden, world.act_dim], tail)
+        self.net = Rows([width_in, *settings.hidden, world.act_dim], tail)
         init = torch.Generator().manual_seed(seed)
         self._noise = torch.Generator(device).manual_seed(seed + 1)
-        self.theta = self.net.fresh(init, math.log(std)).to(device)
-        self.net.layers(self.theta[None])[-1][0].mul_(gain)
-        self._normalizer = Normalizer(world.obs_dim, normalize_steps).to(device)
-        self._adam = torch.optim.Adam([self.theta], lr=lr)
+        self.theta = self.net.fresh(init, math.log(settings.std)).to(device)
+        self.net.layers(self.theta[None])[-1][0].mul_(settings.gain)
+        self._normalizer = Normalizer(world.obs_dim, settings.normalize_steps).to(device)
+        self._adam = torch.optim.Adam([self.theta], lr=settings.lr)
 
     def rounds(self, horizon: int) -> Sequence[int]:
         """Every episode is followed by a step."""
@@ -119,7 +122,8 @@ class GradientLearner:
     def rate(self, step: int) -> float:
         """How far step number `step` of a trial goes along the gradient."""
         trained = max(1, self.horizon - 1)
-        return self.inner_lr if step < trained else self.inner_lr * self.later
+        inner_lr = self.settings.inner_lr
+        return inner_lr if step < trained else inner_lr * self.settings.later
 
     def reseed(self, seed: int) -> None:
         """Draw from another stream from now on."""
@@ -244,7 +248,7 @@ class GradientLearner:
         rollout = rollout.map(lambda x: x.to(self._device))
         obs = self._normalizer(rollout.obs)
         obs = torch.cat([obs, rollout.z], -1) if self.told else obs
-        return gather(rollout, obs, n, self.gamma, self.lam)
+        return gather(rollout, obs, n, self.settings.gamma, self.settings.lam)
 
     def state_dict(self) -> State:
         """The start, the optimiser, the generator."""

@@ -10,77 +10,36 @@ differences; and those of the adapted policy, where its own gradient is zero, ar
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from torch import Tensor
 
 from meta.evidence import Evidence
-from meta.gradient import Chains, GradientLearner, Rounds
+from meta.gradient import Chains, GradientLearner, GradientSettings, Rounds
 from meta.inner import Divergence, Loss, Slope, values
+from rl.ranges import Above, AtLeast, Count
 from rl.trpo import trust_region_step
-from rl.types import Metrics, WorldSpec
+from rl.types import Metrics
 
 __all__ = ["MAML"]
+
+
+@dataclass(frozen=True)
+class MAMLSettings(GradientSettings):
+    """The trust region."""
+
+    max_kl: Annotated[float, Above(0, "0.01")]
+    cg_steps: Count
+    damping: Annotated[float, AtLeast(0, "1e-5")]
+    backtracks: Count
 
 
 class MAML(GradientLearner):
     """Second order, trust region: the adapted policies move by `max_kl` nats an update."""
 
-    def __init__(
-        self,
-        *,
-        world: WorldSpec,
-        task_dim: int,
-        burn_in: int | None,
-        horizon: int | None,
-        device: torch.device,
-        seed: int,
-        meta_batch: int,
-        width: int,
-        inner_lr: float,
-        inner_steps: int,
-        later: float,
-        hidden: list[int],
-        std: float,
-        gamma: float,
-        lam: float,
-        lr: float,
-        max_kl: float,
-        cg_steps: int,
-        damping: float,
-        backtracks: int,
-        normalize_steps: int,
-        gain: float,
-        least_std: float,
-    ) -> None:
-        super().__init__(
-            world=world,
-            task_dim=task_dim,
-            burn_in=burn_in,
-            horizon=horizon,
-            device=device,
-            seed=seed,
-            meta_batch=meta_batch,
-            width=width,
-            inner_lr=inner_lr,
-            inner_steps=inner_steps,
-            later=later,
-            hidden=hidden,
-            std=std,
-            gamma=gamma,
-            lam=lam,
-            lr=lr,
-            normalize_steps=normalize_steps,
-            gain=gain,
-            least_std=least_std,
-        )
-        for key, value in {"cg_steps": cg_steps, "backtracks": backtracks}.items():
-            if value < 1:
-                raise ValueError(f"learner.{key}={value} must be at least 1")
-        if max_kl <= 0:
-            raise ValueError(f"learner.max_kl={max_kl} must be above 0")
-        self.max_kl, self.cg_steps = max_kl, cg_steps
-        self.damping, self.backtracks = damping, backtracks
+    settings: MAMLSettings
 
     def _outer(self, evidence: list[Evidence]) -> Rounds:
         """What is to be low at the start and after every step."""
@@ -98,10 +57,10 @@ class MAML(GradientLearner):
             region.product,
             region.evaluate,
             loss=loss,
-            max_kl=self.max_kl,
-            cg_steps=self.cg_steps,
-            damping=self.damping,
-            backtracks=self.backtracks,
+            max_kl=self.settings.max_kl,
+            cg_steps=self.settings.cg_steps,
+            damping=self.settings.damping,
+            backtracks=self.settings.backtracks,
         )
         self.theta.copy_(step.theta)
         return {

@@ -8,69 +8,32 @@ Difference from the authors' code: eta stays as it is, which is what their run s
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 
 from meta.evidence import Evidence
-from meta.gradient import GradientLearner
+from meta.gradient import GradientLearner, GradientSettings
 from meta.inner import Clipped, Divergence, Loss
-from rl.types import Metrics, WorldSpec
+from rl.ranges import Count, Positive, Weight
+from rl.types import Metrics
 
 __all__ = ["ProMP"]
+
+
+@dataclass(frozen=True)
+class ProMPSettings(GradientSettings):
+    """Steps on the same trials."""
+
+    epochs: Count
+    clip: Positive
+    kl_coef: Weight
 
 
 class ProMP(GradientLearner):
     """`epochs` steps a batch of trials, clipped at `clip`; `kl_coef` is eta."""
 
-    def __init__(
-        self,
-        *,
-        world: WorldSpec,
-        task_dim: int,
-        burn_in: int | None,
-        horizon: int | None,
-        device: torch.device,
-        seed: int,
-        meta_batch: int,
-        width: int,
-        inner_lr: float,
-        inner_steps: int,
-        later: float,
-        hidden: list[int],
-        std: float,
-        gamma: float,
-        lam: float,
-        lr: float,
-        epochs: int,
-        clip: float,
-        kl_coef: float,
-        normalize_steps: int,
-        gain: float,
-        least_std: float,
-    ) -> None:
-        super().__init__(
-            world=world,
-            task_dim=task_dim,
-            burn_in=burn_in,
-            horizon=horizon,
-            device=device,
-            seed=seed,
-            meta_batch=meta_batch,
-            width=width,
-            inner_lr=inner_lr,
-            inner_steps=inner_steps,
-            later=later,
-            hidden=hidden,
-            std=std,
-            gamma=gamma,
-            lam=lam,
-            lr=lr,
-            normalize_steps=normalize_steps,
-            gain=gain,
-            least_std=least_std,
-        )
-        if epochs < 1:
-            raise ValueError(f"learner.epochs={epochs} must be at least 1")
-        self.epochs, self.clip, self.kl_coef = epochs, clip, kl_coef
+    settings: ProMPSettings
 
     def _reinforce(self, evidence: list[Evidence]) -> Metrics:
         inner = [self._loss(e) for e in evidence[:-1]]
@@ -79,13 +42,13 @@ class ProMP(GradientLearner):
             for losses, near in zip(outer, self._near(evidence), strict=False):
                 losses.append(near)
         metrics: Metrics = {}
-        for epoch in range(self.epochs):
+        for epoch in range(self.settings.epochs):
             found = self._descend(evidence, inner, outer)
             metrics = metrics if epoch else found
         return metrics
 
     def _clipped(self, e: Evidence) -> Loss:
-        clip = torch.full_like(e.rew, self.clip)
+        clip = torch.full_like(e.rew, self.settings.clip)
         return Clipped(e.obs, e.weight, e.act, e.log_prob, e.advantage, clip)
 
     def _near(self, evidence: list[Evidence]) -> list[Loss]:
@@ -95,6 +58,6 @@ class ProMP(GradientLearner):
         chain = self._follow(self.theta, inner, every)
         found: list[Loss] = []
         for params, e in zip(chain.params, evidence[:-1], strict=False):
-            scale = torch.full_like(e.rew, self.kl_coef)
+            scale = torch.full_like(e.rew, self.settings.kl_coef)
             found.append(Divergence.from_now(self.net, params, e.obs, e.weight, scale))
         return found

@@ -13,7 +13,7 @@ below that make a memory of many states and acts learnable within minutes.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +23,7 @@ from rl.adam import Adam
 from rl.nets import mlp
 from rl.normalize import Normalizer
 from rl.policies import Categorical, Choice, Gaussian
+from rl.ranges import AtLeast, Count, Positive, Share, Weight
 from rl.recurrent import GRU, LSTM, Cell
 from rl.returns import gae
 from rl.types import Batch, Metrics, State, WorldSpec
@@ -64,35 +65,31 @@ class RL2(nn.Module):
         seed: int,
         total_steps: int,
         cell: Literal["gru", "lstm"],
-        hidden: int,
-        value_hidden: list[int],
-        meta_batch: int,
-        epochs: int,
-        minibatches: int,
-        lr: float,
-        lr_end: float,
-        gamma: float,
-        lam: float,
-        clip: float,
-        entropy: float,
-        entropy_end: float,
-        value_coef: float,
-        max_grad_norm: float,
+        hidden: Count,
+        value_hidden: list[Count],
+        meta_batch: Count,
+        epochs: Count,
+        minibatches: Count,
+        lr: Annotated[float, AtLeast(0, "1e-3")],
+        lr_end: Weight,
+        gamma: Share,
+        lam: Share,
+        clip: Positive,
+        entropy: Weight,
+        entropy_end: Weight,
+        value_coef: Weight,
+        max_grad_norm: Positive,
         see_reward: bool,
         reward_bins: list[float] | None,
-        grow: float,
+        grow: Annotated[float, AtLeast(0, "0.1", 1)],
         normalize_steps: int,
-        memory_steps: float | None,
+        memory_steps: Annotated[float, AtLeast(1, "100", 1e6)] | None,
         see_before: bool,
         heads_see_obs: bool,
-        actor_hidden: list[int],
-        predict_reward: float,
+        actor_hidden: list[Count],
+        predict_reward: Weight,
     ) -> None:
         super().__init__()
-        counts = {"meta_batch": meta_batch, "epochs": epochs, "minibatches": minibatches}
-        for key, value in counts.items():
-            if value < 1:
-                raise ValueError(f"learner.{key}={value} must be at least 1")
         self.burn_in = 0 if burn_in is None else burn_in
         self.horizon = episodes if horizon is None else horizon
         if self.horizon < 1 or self.burn_in < 0:
@@ -104,8 +101,6 @@ class RL2(nn.Module):
                 f"burn_in={self.burn_in} is beyond horizon={self.horizon}: "
                 "no episode of a trial would count"
             )
-        if not 0 <= grow <= 1:
-            raise ValueError(f"learner.grow={grow} must be from 0 to 1, a share of the run")
         if predict_reward and not world.discrete:
             raise ValueError(
                 f"learner.predict_reward={predict_reward}: {world.name} has continuous acts, "

@@ -17,6 +17,7 @@ from rl.adam import Adam
 from rl.nets import mlp
 from rl.normalize import Normalizer
 from rl.policies import Categorical, Choice, Gaussian
+from rl.ranges import Count, Positive, Rate, Share, Weight
 from rl.returns import gae
 from rl.types import Batch, Metrics, State, WorldSpec
 
@@ -33,17 +34,17 @@ class PPO(nn.Module):
         z_dim: int,
         device: torch.device,
         seed: int,
-        lr: float,
-        gamma: float,
-        lam: float,
-        clip: float,
-        entropy: float,
-        value_coef: float,
-        max_grad_norm: float,
-        hidden: list[int],
-        horizon: int,
-        epochs: int,
-        minibatches: int,
+        lr: Rate,
+        gamma: Share,
+        lam: Share,
+        clip: Positive,
+        entropy: Weight,
+        value_coef: Weight,
+        max_grad_norm: Positive,
+        hidden: list[Count],
+        horizon: Count,
+        epochs: Count,
+        minibatches: Count,
         normalize_steps: int,
     ) -> None:
         super().__init__()

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +25,7 @@ from rl.adam import Adam
 from rl.nets import Stack, mlp
 from rl.normalize import Normalizer
 from rl.policies import Atomic, Categorical, SquashedGaussian
+from rl.ranges import Above, Count, Positive, Rate, Share
 from rl.replay import Replay
 from rl.returns import td_target
 from rl.types import Batch, Metrics, State, WorldSpec
@@ -50,15 +51,15 @@ class SAC(nn.Module):
         z_dim: int,
         device: torch.device,
         seed: int,
-        lr: float,
-        gamma: float,
-        tau: float,
-        alpha: float | Literal["auto"],
+        lr: Rate,
+        gamma: Share,
+        tau: Annotated[float, Above(0, "0.01", 1)],
+        alpha: Positive | Literal["auto"],
         target_entropy: float | None,
-        hidden: list[int],
-        batch_size: int,
+        hidden: list[Count],
+        batch_size: Count,
         updates: int,
-        replay_size: int,
+        replay_size: Count,
         start_steps: int,
         normalize_steps: int,
     ) -> None:

@@ -204,7 +204,7 @@ class Loop:
         """One task's step."""
         loss = self.surrogate(params, e, i)
         grads = torch.autograd.grad(loss, params, create_graph=graph)
-        rate = self.learner.inner_lr
+        rate = self.learner.settings.inner_lr
         return [p - rate * g for p, g in zip(params, grads, strict=True)]
 
     def adapted(self, theta: Tensor, e: Evidence) -> Tensor:
@@ -242,12 +242,12 @@ class Loop:
 
         def product(v: Tensor) -> Tensor:
             image = torch.autograd.grad(slope.dot(v), params, retain_graph=True)
-            return _flat(image) + learner.damping * v
+            return _flat(image) + learner.settings.damping * v
 
         unit = gradient / gradient.norm()
-        way, _ = conjugate_gradient(product, unit, learner.cg_steps)
-        way = (way * (2 * learner.max_kl / way.dot(product(way))).sqrt()).detach()
-        for k in range(learner.backtracks):
+        way, _ = conjugate_gradient(product, unit, learner.settings.cg_steps)
+        way = (way * (2 * learner.settings.max_kl / way.dot(product(way))).sqrt()).detach()
+        for k in range(learner.settings.backtracks):
             there = theta - 0.8**k * way
             new = [p.clone().requires_grad_() for p in self.split(there)]
             losses, kls = [], []
@@ -257,7 +257,10 @@ class Loop:
                     losses.append(self.surrogate(own, after, i))
                     policy = self.policy(own, after.obs[i])
                     kls.append(torch.distributions.kl_divergence(old[i], policy).mean())
-            if torch.stack(losses).mean() < loss and torch.stack(kls).mean() <= learner.max_kl:
+            if (
+                torch.stack(losses).mean() < loss
+                and torch.stack(kls).mean() <= learner.settings.max_kl
+            ):
                 return there
         return theta
 
@@ -281,7 +284,7 @@ class Public:
         sys.path.remove(str(folder))
         self.loop, widths = loop, [b for _, b in loop.shapes]
         self.policy = policies.NormalMLPPolicy(loop.shapes[0][0], widths[-1], tuple(widths[:-1]))
-        self.learner = self.module.MAMLTRPO(self.policy, fast_lr=loop.learner.inner_lr)
+        self.learner = self.module.MAMLTRPO(self.policy, fast_lr=loop.learner.settings.inner_lr)
         layers = [f"layer{k}" for k in range(1, len(widths))] + ["mu"]
         names = [f"{layer}.{part}" for layer in layers for part in ("weight", "bias")]
         own = dict(self.policy.named_parameters())
@@ -307,8 +310,9 @@ class Public:
     def region(self) -> dict[str, float]:
         """Our settings of the trust region, under its names."""
         ours = self.loop.learner
-        found = {"max_kl": ours.max_kl, "cg_iters": ours.cg_steps, "cg_damping": ours.damping}
-        return found | {"ls_max_steps": ours.backtracks, "ls_backtrack_ratio": 0.8}
+        told = ours.settings
+        found = {"max_kl": told.max_kl, "cg_iters": told.cg_steps, "cg_damping": told.damping}
+        return found | {"ls_max_steps": told.backtracks, "ls_backtrack_ratio": 0.8}
 
     def step(self, theta: Tensor, ratio: bool = False, **settings: float) -> Tensor:
         """Its outer step from our theta; with `ratio` its inner loss is replaced by ours."""

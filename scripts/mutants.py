@@ -60,7 +60,7 @@ MUTANTS = [Mutant(*row) for row in (
     ("proposals: near-duplicates kept", "meta/proposals.py", "dropped.append(k)", "kept.append(k)", "tasks_proposed"),
     ("proposals: untrained without statistics", "meta/proposals.py", "    fresh.observe(states.map(lambda x: x[None]))\n", "", "tasks_proposed"),
     ("promp: no KL", "meta/promp.py", "losses.append(near)", "pass", "meta_maml"),
-    ("promp: one epoch", "meta/promp.py", "range(self.epochs)", "range(1)", "meta_maml"),
+    ("promp: one epoch", "meta/promp.py", "range(self.settings.epochs)", "range(1)", "meta_maml"),
     ("promp: no clip", "meta/promp.py", "self._clipped(e) for e in evidence", "self._loss(e) for e in evidence", "meta_maml"),
     ("sac: entropy sign in the target", "rl/sac.py", "weight[:, :num] * (low - alpha", "weight[:, :num] * (low + alpha", "rl_sac"),
     ("sac: entropy sign in the actor", "rl/sac.py", ".view_as(weight) - alpha * log_prob", ".view_as(weight) + alpha * log_prob", "rl_sac"),

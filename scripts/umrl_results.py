@@ -23,6 +23,7 @@ import argparse
 import json
 import sys
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,7 @@ from logbook.curve_picture import draw  # noqa: E402
 from logbook.seeds import seed_for  # noqa: E402
 from meta.assess import run_config  # noqa: E402
 from meta.evaluate import FamilyFactory, held_out, score  # noqa: E402
+from meta.gradient import GradientLearner  # noqa: E402
 from meta.stage import restore  # noqa: E402
 from meta.trial import MetaLearner, live  # noqa: E402
 from rl.matmul import choose_matmul  # noqa: E402
@@ -210,12 +212,13 @@ def one(name: str, method: str, family: str, seed: int) -> Numbers:
 
     def returns(rate: tuple[float, float] | None, some: Any, steps: int, stream: str) -> Any:
         if rate is not None:
-            learner.inner_lr, learner.later = rate  # type: ignore[attr-defined]
+            assert isinstance(learner, GradientLearner)
+            learner.settings = replace(learner.settings, inner_lr=rate[0], later=rate[1])
         chance = seed_for(seed, stream)
         learner.reseed(chance)
         return score(make, learner, some, horizon=steps + 1, seed=chance).returns
 
-    by_gradient = hasattr(learner, "inner_lr")
+    by_gradient = isinstance(learner, GradientLearner)
     rates = [(r, later) for r in world.rates for later in world.laters] if by_gradient else []
     validation = [float(returns(r, tried, few, "validation")[1:].mean()) for r in rates]
     best = rates[int(np.argmax(validation))] if rates else None

@@ -14,7 +14,7 @@ one pass serves both, and nobody is praised for a lesson just taught.
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +23,7 @@ from torch.nn import functional as F
 from rl.adam import Adam
 from rl.nets import Layer, mlp
 from rl.normalize import Normalizer
+from rl.ranges import AtLeast, Count, Rate
 from rl.types import Batch, Metrics, WorldSpec
 from skills.base import Skill
 from skills.view import View
@@ -77,16 +78,14 @@ class DIAYN(Skill):
         world: WorldSpec,
         device: torch.device,
         seed: int,
-        num_skills: int,
+        num_skills: Annotated[int, AtLeast(2, "16")],
         view: str,
         ramp: list[float],
-        hidden: list[int],
-        lr: float,
+        hidden: list[Count],
+        lr: Rate,
         normalize_steps: int,
     ) -> None:
         super().__init__(seed)
-        if num_skills < 2:
-            raise ValueError(f"skill.num_skills={num_skills} must be at least 2")
         if len(ramp) != 2 or not 0 <= ramp[0] <= ramp[1]:
             raise ValueError(f"skill.ramp={ramp} must be two env steps, first and last, in order")
         self.z_dim = num_skills

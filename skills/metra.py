@@ -18,6 +18,7 @@ update in 32 env steps; ours with smaller ones (configs/agent, too), at 1e-3 and
 from __future__ import annotations
 
 import math
+from typing import Annotated
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +26,7 @@ from torch.nn import functional as F
 
 from rl.adam import Adam
 from rl.nets import mlp
+from rl.ranges import Above, AtLeast, Count, Rate
 from rl.types import Batch, Metrics, WorldSpec
 from skills.base import Skill
 from skills.view import View
@@ -45,22 +47,18 @@ class METRA(Skill):
         world: WorldSpec,
         device: torch.device,
         seed: int,
-        dim: int,
+        dim: Annotated[int, AtLeast(2)],
         discrete: bool,
-        shown: int,
+        shown: Count,
         view: str,
-        hidden: list[int],
-        lr: float,
-        lam: float,
-        lam_lr: float,
-        slack: float,
-        reward_scale: float,
+        hidden: list[Count],
+        lr: Rate,
+        lam: Annotated[float, Above(0, "30")],
+        lam_lr: Rate,
+        slack: Annotated[float, AtLeast(0, "1e-3")],
+        reward_scale: Annotated[float, Above(0, "10")],
     ) -> None:
         super().__init__(seed)
-        if dim < 2:
-            raise ValueError(f"skill.dim={dim} must be at least 2")
-        if lam <= 0:
-            raise ValueError(f"skill.lam={lam} must be above 0")
         self.z_dim = dim
         self._discrete, self._shown = discrete, shown
         self._slack, self._scale = slack, reward_scale

@@ -14,6 +14,7 @@ from torch import Tensor
 from rl.adam import Adam
 from rl.nets import mlp
 from rl.normalize import Normalizer
+from rl.ranges import Count, Rate
 from rl.types import Batch, Metrics, WorldSpec
 from skills.base import Skill
 from skills.view import View
@@ -31,9 +32,9 @@ class RND(Skill):
         device: torch.device,
         seed: int,
         view: str,
-        hidden: list[int],
-        features: int,
-        lr: float,
+        hidden: list[Count],
+        features: Count,
+        lr: Rate,
         normalize_steps: int,
     ) -> None:
         super().__init__(seed)

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 from logbook import build as builder
 from logbook.build import (
     CONTEXT,
     GROUPS,
     build,
+    check_node,
     hyper_parameters,
     lookup,
     names,
@@ -19,10 +23,13 @@ from logbook.build import (
     trait,
 )
 from logbook.compose import compose
-from logbook.config import CONFIGS
+from logbook.config import CONFIGS, node_of
 from logbook.errors import Exit, UserError
 from logbook.identity import to_yaml
-from logbook.signature import Misfit, convert, from_class
+from logbook.signature import Misfit, convert, from_class, from_source
+from rl.ranges import Count
+from rl.types import Agent, WorldSpec
+from skills.base import Skill
 
 STAGE = {"tasks": "metatrain", "learner": "metatrain", "task": "finetune", "strategy": "finetune"}
 CHOICES = [(g, p.stem) for g in GROUPS for p in sorted((CONFIGS / g).glob("*.yaml"))]
@@ -178,6 +185,124 @@ def test_build_refuses_with_the_key(made, node, words):
     with pytest.raises(UserError, match=words) as e:
         build("agent", {"name": "m", **node}, seed=1)
     assert e.value.code == Exit.CONFIG and "\n" not in str(e.value)
+
+
+class Mixed:
+    def __init__(
+        self, *, one: Skill, other: Skill | None, parts: dict[str, Skill],
+        driver: Callable[..., Agent], size: Count, seed: int,
+    ) -> None:  # fmt: skip
+        self.all = [one, *parts.values()]
+        self.other, self.driver, self.size, self.seed = other, driver, size, seed
+
+
+def mixed(**over):
+    rnd = node_of("skill", "rnd") | {"hidden": [8]}
+    node = {
+        "name": "m",
+        "one": rnd,
+        "other": None,
+        "parts": {"a": rnd, "b": node_of("skill", "none")},
+    }
+    return node | {"driver": node_of("agent", "sac") | {"hidden": [8]}, "size": 2} | over
+
+
+@pytest.fixture
+def nesting(monkeypatch):
+    real = builder.lookup
+    monkeypatch.setattr(builder, "lookup", lambda g, n: Mixed if n == "m" else real(g, n))
+    monkeypatch.setattr(
+        builder,
+        "signature",
+        lambda g, n, where="": from_class(Mixed) if n == "m" else signature(g, n, where),
+    )
+
+
+def test_nodes_in_a_node_are_built_first_and_a_maker_when_it_is_called(nesting):
+    world = WorldSpec("w", 3, 2, False, ("x",), ("m",))
+    context = {"world": world, "device": torch.device("cpu"), "seed": 5}
+    found = build("skill", mixed(), **context)
+    assert [type(s).__name__ for s in found.all] == ["RND", "RND", "NoSkill"]
+    assert found.other is None and (found.size, found.seed) == (2, 5)
+    agent = found.driver(z_dim=1, **context)
+    assert type(agent).__name__ == "SAC" and found.driver.node["gamma"] == 0.99
+
+
+@pytest.mark.parametrize(
+    ("over", "told"),
+    [
+        ({"one": {"name": "rnd"}}, r"skill\.one\.view: missing, and rnd needs it: add \+skill.one"),
+        ({"one": None}, r"skill\.one: want a choice, skill\.one=NAME"),
+        ({"parts": 3}, r"skill\.parts=3: want keys"),
+        ({"parts": {"a": {"name": "rnx"}}}, r"skill\.parts\.a\.name=rnx: no such skill"),
+        ({"driver": {"name": "ppo", "tau": 1}}, r"skill\.driver\.tau: ppo has no such key"),
+        ({"size": 0}, r"skill\.size=0: want 1 or more"),
+    ],
+)
+def test_nodes_in_a_node_are_refused_by_their_whole_key(nesting, over, told):
+    for hold in (check_node, build):
+        with pytest.raises(UserError, match=f"^{told}"):
+            hold("skill", mixed(**over))
+
+
+SHARED = """
+from dataclasses import dataclass
+from rl.ranges import Count
+
+@dataclass
+class Base:
+    size: Count
+    rate: float
+
+class Method:
+    settings: Base
+
+    def __init__(self, *, seed: int, settings: Base, last: int) -> None:
+        self.settings, self.seed = settings, seed
+"""
+OWN = """
+from __future__ import annotations
+from dataclasses import dataclass
+from shared_part import Base, Method
+
+@dataclass
+class More(Base):
+    third: str
+
+class Own(Method):
+    settings: More
+
+class Same(Own):
+    pass
+"""
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "keys"),
+    [
+        ("shared_part", "Method", "seed size rate last"),
+        ("own_part", "Own", "seed size rate third last"),
+        ("own_part", "Same", "seed size rate third last"),
+    ],
+)
+def test_settings_are_spread_and_a_class_names_its_own(tmp_path, monkeypatch, module, name, keys):
+    (tmp_path / "shared_part.py").write_text(SHARED)
+    (tmp_path / "own_part.py").write_text(OWN)
+    monkeypatch.syspath_prepend(tmp_path)
+    told = from_source(tmp_path, module, name)
+    cls = getattr(importlib.import_module(module), name)
+    asked = from_class(cls)
+    assert list(told) == list(asked) == keys.split()
+    assert [p.shared for p in told.values()] == [p.shared for p in asked.values()]
+    monkeypatch.setattr(builder, "lookup", lambda group, name: cls)
+    node = {"name": "m", "size": 2, "rate": 1, "third": "x", "last": 4}
+    node = {k: v for k, v in node.items() if k == "name" or k in told}
+    made = build("agent", node, seed=3)
+    assert (made.settings.size, made.settings.rate, made.seed) == (2, 1.0, 3)
+    with pytest.raises(UserError, match="agent.size=0: want 1 or more"):
+        build("agent", node | {"size": 0}, seed=3)
+    for name in ("own_part", "shared_part"):
+        sys.modules.pop(name, None)
 
 
 def test_context_is_a_closed_list(made):

@@ -9,6 +9,7 @@ import pytest
 from logbook.compose import compose, sweep
 from logbook.config import CONFIGS
 from logbook.errors import Exit, UserError
+from logbook.why import why
 
 MISTAKES = [
     ("skil=diayn", "skil: no such key; did you mean skill?"),
@@ -16,7 +17,7 @@ MISTAKES = [
     ("skill.num_skills=abc", "skill.num_skills=abc: want a whole number"),
     ("skill.num_skills=2.5", "skill.num_skills=2.5: want a whole number"),
     ("skill.num_skill=5", "did you mean skill.num_skills?"),
-    ("skill.num_skills=-3", "skill.num_skills=-3: want 0 or more"),
+    ("skill.num_skills=-3", "skill.num_skills=-3: want 2 or more"),
     ("num_skills=5", "did you mean skill.num_skills?"),
     ("agent.num_skills=5", "did you mean skill.num_skills?"),
     ("env=cheeta", "did you mean env=cheetah?"),
@@ -47,7 +48,7 @@ MISTAKES = [
     ("name=../x", "name=../x: it names a folder"),
     ("agent.lr=nan", "agent.lr=nan: want a number"),
     ("agent.hidden=64", "want a list of whole numbers"),
-    ("agent.hidden=[64,-1]", "want 0 or more"),
+    ("agent.hidden=[64,-1]", "want 1 or more"),
     ("+foo=3", "foo: no such key"),
     ("+skill.foo=3", "skill.foo: diayn has no such key"),
     ("skill=3", "skill=3: no such skill"),
@@ -132,6 +133,31 @@ def test_what_a_skill_likes_of_an_agent(tmp_path):
     (tmp_path / "tuned").mkdir()
     with pytest.raises(UserError, match="tuned is not read any more.*skill/SKILL.yaml, as when"):
         compose("pretrain", [], dirs)
+
+
+def test_a_skill_names_the_agent_that_it_needs(tmp_path):
+    rnd = (CONFIGS / "skill" / "rnd.yaml").read_text()
+    write(tmp_path, "skill/mine.yaml", rnd + "needs: {agent: ppo}\nwhen: {agent=ppo: {lr: 0.5}}\n")
+    write(tmp_path, "agent/own.yaml", (CONFIGS / "agent" / "ppo.yaml").read_text())
+    write(tmp_path, "preset/p.yaml", "# @package _global_\ndefaults: [override /agent: own]\n")
+    write(tmp_path, "preset/q.yaml", "# @package _global_\nagent: {lr: 0.25}\n")
+    dirs = [str(tmp_path)]
+    found = compose("pretrain", ["skill=mine"], dirs).config
+    assert found["agent"] == compose("pretrain", ["agent=ppo"]).config["agent"]
+    assert found["skill"]["lr"] == 0.5 and "needs" not in found["skill"]
+    sources = [line.split() for line in why("pretrain", ["skill=mine"], dirs, False)]
+    assert ["agent.lam=0.95", "configs/agent/ppo.yaml"] in sources
+    assert compose("pretrain", ["skill=mine", "agent=own"], dirs).config["agent"]["name"] == "ppo"
+    assert compose("pretrain", ["skill=mine", "preset=q"], dirs).config["agent"]["lr"] == 0.25
+    told = "agent=sac: skill=rnd needs agent=ppo; leave agent out, or choose another skill"
+    for words in (["agent=sac"], ["agent=sac", "agent.lr=0.1"]):
+        with pytest.raises(UserError, match=f"^{told}$"):
+            compose("pretrain", ["skill=mine", *words], dirs)
+    with pytest.raises(UserError, match=told):
+        sweep("pretrain", ["skill=mine", "agent=ppo,sac"], dirs)
+    write(tmp_path, "skill/mine.yaml", rnd + "needs: {agent: sax}\n")
+    with pytest.raises(UserError, match="sax"):
+        compose("pretrain", ["skill=mine"], dirs)
 
 
 WHENS = {

@@ -50,7 +50,7 @@ def test_a_config_from_before_a_key_says_what_was_done_then(tmp_path):
 
 def older():
     for group, by_name in read_yaml(CONFIGS / "older.yaml").items():
-        yield from ((group, name, filled) for name, filled in by_name.items())
+        yield from ((group, n, filled) for ns, filled in by_name.items() for n in ns.split("|"))
 
 
 @pytest.mark.parametrize(("group", "name", "filled"), list(older()))

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from logbook.build import _bind, check_node
 from logbook.config import CONFIGS, _counts, node_of
 from logbook.errors import Exit, UserError
-from logbook.ranges import in_range
+from logbook.signature import Parameter
 
 ROOT = Path(__file__).resolve().parent.parent
 GROUPS = ("agent", "skill", "learner", "strategy", "env", "tasks")
@@ -19,7 +21,11 @@ SHIPPED = [p for g in GROUPS for p in sorted((CONFIGS / g).glob("*.yaml"))]
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda p: f"{p.parent.name}={p.stem}")
 def test_what_we_ship_is_in_range(path):
-    in_range(path.parent.name, node_of(path.parent.name, path.stem))
+    check_node(path.parent.name, node_of(path.parent.name, path.stem))
+
+
+def hold(group, name, key, value):
+    check_node(group, node_of(group, name) | {key: value})
 
 
 @pytest.mark.parametrize(
@@ -52,30 +58,52 @@ def test_what_we_ship_is_in_range(path):
 )
 def test_limits(group, name, key, wrong, right):
     for value in right:
-        in_range(group, {"name": name, key: value})
+        hold(group, name, key, value)
     for value in wrong:
         with pytest.raises(UserError, match=rf"^{group}\.{key}={value:g}: want ") as e:
-            in_range(group, {"name": name, key: value})
+            hold(group, name, key, value)
         example = str(e.value).rpartition(f"for example {group}.{key}=")[2]
-        in_range(group, {"name": name, key: float(example)})
+        hold(group, name, key, float(example))
 
 
 def test_every_width_of_a_network_counts_something():
-    in_range("agent", {"name": "sac", "hidden": []})
-    in_range("learner", {"name": "rl2", "hidden": 48})
+    hold("agent", "sac", "hidden", [])
+    hold("learner", "rl2", "hidden", 48)
     told = r"^agent\.hidden=\[256,0\]: want 1 or more, for example agent\.hidden=\[64\]$"
     with pytest.raises(UserError, match=told):
-        in_range("agent", {"name": "sac", "hidden": [256, 0]})
+        hold("agent", "sac", "hidden", [256, 0])
 
 
-def test_a_node_in_a_node_is_named_in_full():
-    node = {"name": "hierarchy", "controller": {"name": "sac", "gamma": 2.0}}
-    with pytest.raises(UserError, match=r"^strategy\.controller\.gamma=2: want 0 to 1, for"):
-        in_range("strategy", node)
+def controller(key, value):
+    node = node_of("strategy", "hierarchy")
+    return node | {"controller": node["controller"] | {key: value}}
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "told"),
+    [
+        ("gamma", 2.0, "gamma=2: want 0 to 1, for example strategy.controller.gamma=0.99"),
+        ("gama", 0.5, "gama: sac has no such key; did you mean strategy.controller.gamma?"),
+        ("hidden", "abc", "hidden=abc: want a list of whole numbers"),
+        ("batch_size", "many", "batch_size=many: want a whole number"),
+        ("name", "sax", "name=sax: no such agent; did you mean sac?"),
+        ("name", 3, ": want a choice, strategy.controller=NAME"),
+    ],
+)
+def test_a_node_in_a_node_is_held_against_its_own_constructor(key, value, told):
+    with pytest.raises(UserError, match=r"^strategy\.controller\.?" + re.escape(told)):
+        check_node("strategy", controller(key, value))
+
+
+def test_numbers_in_a_node_in_a_node_are_converted():
+    found = check_node("strategy", controller("lr", "1e-2"))["controller"]
+    assert found["lr"] == 0.01
 
 
 def test_worlds_mean_what_they_like_by_their_keys():
-    in_range("env", {"name": "point", "lam": -5.0})
+    node = {"name": "n", "lam": -5.0, "lr": -1}
+    signature = {k: Parameter(k, "float", True) for k in ("lam", "lr")}
+    assert _bind("env", node, signature, "env") == node
 
 
 def test_the_command_refuses_before_torch():
@@ -93,9 +121,8 @@ def test_the_command_refuses_before_torch():
 
 @pytest.mark.parametrize("written", ["5", " 5.0", "1e9", "-1"])
 def test_a_number_written_as_text_is_held_against_its_limit(written):
-    node = {"name": "hierarchy", "controller": {"name": "sac", "gamma": written}}
     with pytest.raises(UserError, match=r"^strategy\.controller\.gamma=.*: want 0 to 1, for"):
-        in_range("strategy", node)
+        check_node("strategy", controller("gamma", written))
 
 
 @pytest.mark.parametrize(("key", "value"), [("start_steps", -1), ("hidden", [8, -1])])
@@ -109,4 +136,4 @@ def test_arguments_of_an_environment_have_no_limits_of_ours():
     kwargs = {"level": -3, "step_size": -1.0, "size": 0, "max_episode_steps": -1}
     node = {"name": "gym", "id": "X-v0", "kwargs": kwargs}
     _counts("env", node)
-    in_range("env", node)
+    check_node("env", node_of("env", "gym") | node)

@@ -18,10 +18,10 @@ ROOT = Path(__file__).resolve().parent.parent
 # Each package, and what it may import of ours. Verbs never import verbs.
 ARROWS: dict[str, set[str]] = {
     "rl": {"rl"},
-    "envs": {"envs", "rl.types"},
+    "envs": {"envs", "rl.types", "rl.ranges"},
     "skills": {"skills", "rl"},
     "meta": {"meta", "envs", "rl", "logbook"},
-    "logbook": {"logbook"},
+    "logbook": {"logbook", "rl.ranges"},
     "pretrain": {"pretrain", "skills", "envs", "rl", "logbook"},
     "finetune": {"finetune", "meta", "skills", "envs", "rl", "logbook"},
 }

@@ -132,16 +132,8 @@ def test_when_no_episode_counts_nothing_is_learned(name: str) -> None:
     before = learner.theta.clone()
     learner.update(trial(learner, f))
     assert torch.equal(learner.theta, before)
-    with pytest.raises(ValueError, match="burn_in=3 of horizon=2"):
-        type(learner)(**{**arguments_of(name, f), "burn_in": 3, "horizon": 2})
-
-
-def arguments_of(name: str, f: Any) -> dict[str, Any]:
-    node = node_of("learner", name)
-    node.pop("name")
-    node = {k: float(v) if isinstance(v, str) else v for k, v in node.items()}
-    device = torch.device("cpu")
-    return node | {"world": f.spec, "task_dim": f.task_dim, "device": device, "seed": 0}
+    with pytest.raises(UserError, match=f"learner={name}: burn_in=3 of horizon=2"):
+        learner_of(name, f, burn_in=3, horizon=2)
 
 
 @pytest.mark.parametrize("name", LEARNERS)
@@ -238,7 +230,7 @@ def test_a_step_on_a_body_stays_near_the_policy_that_takes_it() -> None:
 
 @pytest.mark.parametrize("key", ["std", "gain"])
 def test_a_start_without_spread_or_last_layer_is_refused(key: str) -> None:
-    with pytest.raises(UserError, match=rf"learner.{key}=0.0 must be above 0"):
+    with pytest.raises(UserError, match=rf"learner.{key}=0: want above 0"):
         learner_of("maml", family(12), **{key: 0.0})
 
 
@@ -255,7 +247,7 @@ def test_a_start_keeps_its_least_spread(name: str) -> None:
 
 def test_a_least_spread_above_the_start_s_is_refused() -> None:
     for wrong in (0.6, -0.1):
-        with pytest.raises(UserError, match=rf"learner.least_std={wrong}(: want| must lie)"):
+        with pytest.raises(UserError, match=rf"learner.least_std={wrong} must lie"):
             learner_of("promp", family(12), std=0.5, least_std=wrong)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -201,7 +202,7 @@ def test_promp_takes_all_its_steps_along_the_formula(discrete: bool) -> None:
 def test_an_old_policy_stays_as_it_was_while_the_start_moves_in_place(rate: float) -> None:
     """Mean and spread, at the start and after a step, also where a step is none."""
     learner = small("promp", False, inner_steps=2)
-    learner.inner_lr = rate
+    learner.settings = replace(learner.settings, inner_lr=rate)
     found = [evidence(False, k) for k in range(3)]
     near = learner._near(found)
     old = [(d.head.clone(), d.tail.clone()) for d in near]

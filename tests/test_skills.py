@@ -287,9 +287,9 @@ def test_rnd_sees_no_farther_than_five_spreads():
         ("diayn", {"view": "obs[5:9]"}, "obs has 3 entries"),
         ("diayn", {"view": "tanh(x/1.2.3)"}, "number above 0"),
         ("diayn", {"view": "tanh(x/0)"}, "number above 0"),
-        ("diayn", {"hidden": [0]}, "each must be at least 1"),
+        ("diayn", {"hidden": [0]}, r"skill.hidden=\[0\]: want 1 or more"),
         ("metra", {"dim": 1}, "dim=1"),
-        ("metra", {"lam": 0.0}, "lam=0.0"),
+        ("metra", {"lam": 0.0}, "lam=0: want above 0"),
     ],
 )
 def test_what_cannot_work_is_said(name, change, word):

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from envs.hopper import Hopper
 from envs.tasks import proposed
+from envs.tasks.proposed import ProposedSettings
 from envs.tasks.skills import Skills
 from logbook.build import build
 from logbook.config import node_of
@@ -73,9 +74,10 @@ class Walking:
 
 
 def family() -> Skills:
-    settings = {"episodes": 2, "episode_steps": STEPS, "threads": 1, "floor": None}
-    pay = {"alive": 0.5, "effort": 0.25}
-    return Skills(num_envs=3 * WIDTH, seed=0, source=Judge(), **settings, **pay)
+    settings = ProposedSettings(
+        episodes=2, episode_steps=STEPS, threads=1, floor=None, alive=0.5, effort=0.25
+    )
+    return Skills(settings=settings, num_envs=3 * WIDTH, seed=0, source=Judge())
 
 
 def test_rewards_that_wait_are_those_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -153,7 +155,7 @@ def test_proposals_pay_for_staying_up_and_charge_for_effort() -> None:
         for tasks in (paid, free):
             tasks.reset(terminated | truncated)
     assert fell > 0
-    with pytest.raises(UserError, match="tasks.effort=-1.0: want 0 or more"):
+    with pytest.raises(UserError, match="tasks.effort=-1: want 0 or more"):
         silent(1, effort=-1.0)
 
 

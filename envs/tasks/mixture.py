@@ -2,42 +2,26 @@
 
 from __future__ import annotations
 
-from envs.tasks.proposed import Proposed, Source
+from dataclasses import dataclass
+
+from envs.tasks.proposed import Proposed, ProposedSettings
 
 __all__ = ["Mixture"]
 
 
+@dataclass(frozen=True)
+class MixtureSettings(ProposedSettings):
+    """`share` of the tasks are skills, the others untrained."""
+
+    share: float
+
+    def __post_init__(self) -> None:
+        if not 0 < self.share < 1:
+            raise ValueError(f"tasks.share={self.share} must lie between 0 and 1")
+
+
 class Mixture(Proposed):
-    """See `Proposed`; `share` of the tasks are skills, the others untrained."""
+    """See `Proposed`."""
 
-    kind = "mixture"
-
-    def __init__(
-        self,
-        *,
-        num_envs: int,
-        seed: int,
-        source: Source,
-        episodes: int,
-        episode_steps: int,
-        threads: int,
-        floor: float | None,
-        alive: float,
-        effort: float,
-        share: float,
-        name: str = "mixture",
-    ) -> None:
-        if not 0 < share < 1:
-            raise ValueError(f"tasks.share={share} must lie between 0 and 1")
-        super().__init__(
-            num_envs=num_envs,
-            seed=seed,
-            source=source,
-            episodes=episodes,
-            episode_steps=episode_steps,
-            threads=threads,
-            floor=floor,
-            alive=alive,
-            effort=effort,
-            name=name,
-        )
+    name, kind = "mixture", "mixture"
+    settings: MixtureSettings

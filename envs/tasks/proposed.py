@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from envs.base import Array
 from envs.tasks.base import Rewarded
+from rl.ranges import Count, Weight
 from rl.types import State
 
 Transition = tuple[Array, Array, Array, Array, Array, NDArray[np.bool_]]
@@ -30,6 +32,18 @@ class Source(Protocol):
     ) -> Array: ...
 
 
+@dataclass(frozen=True)
+class ProposedSettings:
+    """What all of them are told; `episode_steps` is the length of an episode in the run's world."""
+
+    episodes: Count
+    episode_steps: Count
+    threads: int
+    floor: float | None
+    alive: Weight
+    effort: Weight
+
+
 class Proposed(Rewarded):
     """K tasks, all of them for training: what is held out is the family one transfers to.
 
@@ -45,32 +59,27 @@ class Proposed(Rewarded):
     body = None
     falls = None
 
+    name: str
     kind: str
     """What the source is asked for: skills, random or mixture."""
 
     def __init__(
         self,
         *,
+        settings: ProposedSettings,
         num_envs: int,
         seed: int,
         source: Source,
-        episodes: int,
-        episode_steps: int,
-        threads: int,
-        floor: float | None,
-        alive: float,
-        effort: float,
-        name: str,
     ) -> None:
-        if min(alive, effort) < 0:
-            raise ValueError(f"tasks.alive={alive}, tasks.effort={effort}: want 0 or more")
-        self._alive, self._effort = alive, effort
+        self._alive, self._effort = settings.alive, settings.effort
         world = source.make_world(
-            num_envs=num_envs, max_episode_steps=episode_steps, threads=threads
+            num_envs=num_envs, max_episode_steps=settings.episode_steps, threads=settings.threads
         )
-        super().__init__(world, name=name, seed=seed, episodes=episodes)
-        if effort and self.spec.discrete:
-            raise ValueError(f"tasks.effort={effort}: acts of this world are choices, of no size")
+        super().__init__(world, name=self.name, seed=seed, episodes=settings.episodes)
+        if self._effort and self.spec.discrete:
+            raise ValueError(
+                f"tasks.effort={self._effort}: acts of this world are choices, of no size"
+            )
         self.source = source
         self._obs: Array = np.zeros((num_envs, self.spec.obs_dim), np.float32)
         self._numbers: NDArray[np.int64] = np.zeros(num_envs, np.int64)

@@ -2,39 +2,12 @@
 
 from __future__ import annotations
 
-from envs.tasks.proposed import Proposed, Source
+from envs.tasks.proposed import Proposed
 
 __all__ = ["RandomDiscriminator"]
 
 
 class RandomDiscriminator(Proposed):
-    """See `Proposed`; `episode_steps` is the length of an episode in the run's world."""
+    """See `Proposed`."""
 
-    kind = "random"
-
-    def __init__(
-        self,
-        *,
-        num_envs: int,
-        seed: int,
-        source: Source,
-        episodes: int,
-        episode_steps: int,
-        threads: int,
-        floor: float | None,
-        alive: float,
-        effort: float,
-        name: str = "random_discriminator",
-    ) -> None:
-        super().__init__(
-            num_envs=num_envs,
-            seed=seed,
-            source=source,
-            episodes=episodes,
-            episode_steps=episode_steps,
-            threads=threads,
-            floor=floor,
-            alive=alive,
-            effort=effort,
-            name=name,
-        )
+    name, kind = "random_discriminator", "random"
